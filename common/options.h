@@ -1,0 +1,33 @@
+/* The options table: one row per key gives name, type, default, range and sentence. It drives the YAML reader, --set,
+ * the environment, `mangrove config`, --help and configs/reference.yaml.
+ *
+ * Precedence: defaults < file < environment (MANGROVE_TRAIN_SEED for train.seed) < --set. An unknown key, a wrong type
+ * or a value out of range is ERR_CONFIG with file:line (or "--set", or the variable), what was found, what is allowed
+ * and the nearest name. */
+#ifndef MANGROVE_COMMON_OPTIONS_H
+#define MANGROVE_COMMON_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/config.h"
+#include "common/err.h"
+
+void config_defaults(Config *c);
+
+/* Everything together: path may be NULL (defaults), sets are "a.b=c". The environment is read. */
+Err config_load(Config *out, const char *path, const char *const *sets, int n_sets) MUST_CHECK;
+
+/* A YAML text over what c holds; source names it in messages. The environment is not read. */
+Err config_parse(Config *c, const char *text, size_t size, const char *source) MUST_CHECK;
+
+/* Canonical YAML of every key, in table order; the same configuration gives the same bytes. Caller frees. */
+char *config_text(const Config *c);
+/* XXH3 of the canonical text without the keys that do not change results (run.dir, data.dir, cluster.*). */
+uint64_t config_fingerprint(const Config *c);
+
+/* The reference file: every key with its default, range and sentence as comments. */
+void config_write_reference(FILE *out);
+
+#endif

@@ -1,0 +1,26 @@
+/* Ranking metrics of the specification, exact, over groups of one positive and its negatives.
+ *
+ * Ties: AUC counts a half; MRR, NDCG and HR count the expectation over the orders of the tied candidates. */
+#ifndef MANGROVE_COMMON_RANKING_H
+#define MANGROVE_COMMON_RANKING_H
+
+#include <stdint.h>
+
+#include "common/config.h"
+
+typedef struct RankingMetrics {
+    uint64_t n;                    /* positives */
+    double auc;                    /* over all rows pooled */
+    double wauc;                   /* AUC per user, weighted by the user's number of rows */
+    double mrr;
+    double ndcg[CONFIG_MAX_KS];    /* at eval.ks[i] */
+    double hr[CONFIG_MAX_KS];
+    double logloss;                /* of sigma(score), mean over rows */
+} RankingMetrics;
+
+/* scores (n, n_candidates), candidate 0 the positive; users (n). ks (n_ks). n > 0. O(n log n), allocates. The result
+ * depends on the values alone, not on the order of the groups beyond rounding: groups are summed in their order. */
+void ranking_metrics(const float *scores, const uint32_t *users, uint64_t n, uint32_t n_candidates, const int *ks,
+                     int n_ks, RankingMetrics *out);
+
+#endif

@@ -1,0 +1,78 @@
+/* Work has a name: batches, their numbers, and the order in which an epoch visits them. Pure functions of the data
+ * set's chunk counts and the configuration; scheduler, servers and workers compute the same answers.
+ *
+ * Definitions. R ranks (1 in async), batch b instances. A *step* is one update of one domain: at most R*b instances
+ * of one chunk, rank r computing slice r of them. In async a step is a batch. The steps of domain X are numbered
+ * 0..n-1 through the epoch: step number = sum over the chunks before it (in chunk order 0,1,2..) of ceil(n_i/(R*b))
+ * + index within the chunk; remainders stay in their chunk. Bitmaps have one bit per step number.
+ * Evaluation batches are numbered likewise with eval.batch, per (domain, split). */
+#ifndef MANGROVE_COMMON_WORK_H
+#define MANGROVE_COMMON_WORK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "common/schema.h"
+
+typedef enum Split { SPLIT_TRAIN, SPLIT_VALID, SPLIT_TEST, N_SPLITS } Split;
+
+/* The name of a push, and of the pull that goes before it. */
+typedef struct Work {
+    uint32_t epoch;  /* from 1 */
+    uint32_t pass;   /* 0: training; else the number of an evaluation pass */
+    uint8_t domain;  /* DOMAIN_A, DOMAIN_B */
+    uint8_t split;   /* SPLIT_TRAIN when pass is 0 */
+    uint16_t rank;   /* < R; 0 in async and in evaluation */
+    uint32_t step;   /* training: step number of the domain; evaluation: batch number */
+} Work;
+
+/* How many instances each chunk holds. Comes from the data set's manifest (dataset.h), travels in HELLO. */
+typedef struct ChunkCounts {
+    uint32_t n[N_DOMAINS][N_SPLITS]; /* instances; of the configured protocol where the split is evaluated */
+} ChunkCounts;
+
+typedef struct Geometry {
+    uint32_t n_chunks;
+    uint32_t step_size;                               /* R * b */
+    uint32_t eval_batch;
+    ChunkCounts *counts;                              /* (n_chunks), owned */
+    uint32_t *first_step[N_DOMAINS][N_SPLITS];        /* (n_chunks + 1) prefix sums, owned; [SPLIT_TRAIN] in steps,
+                                                         the others in evaluation batches */
+} Geometry;
+
+/* Copies counts. ERR_DATA if a number overflows or there is nothing to train on. */
+Err geometry_init(Geometry *g, const ChunkCounts *counts, uint32_t n_chunks, uint32_t ranks, uint32_t batch,
+                  uint32_t eval_batch) MUST_CHECK;
+void geometry_free(Geometry *g);
+
+uint32_t geometry_steps(const Geometry *g, int domain, Split split);               /* in the whole epoch or pass */
+uint32_t geometry_chunk_steps(const Geometry *g, uint32_t chunk, int domain, Split split);
+/* Instances of a step number: first index in the chunk's list and count. */
+void geometry_step_range(const Geometry *g, int domain, Split split, uint32_t step, uint32_t *chunk, uint32_t *first,
+                         uint32_t *count);
+
+/* The order in which an epoch visits its chunks: order (n_chunks) out. */
+void geometry_chunk_order(const Geometry *g, uint64_t seed, uint32_t epoch, uint32_t *order);
+
+/* The order in which a chunk visits its steps: the two domains interleaved in proportion (a seeded shuffle of the
+ * multiset of A's and B's steps; within a domain the step numbers ascend). domains (steps of both) out, each DOMAIN_*.
+ * Returns their number. */
+uint32_t geometry_interleave(const Geometry *g, uint64_t seed, uint32_t epoch, uint32_t chunk, uint8_t *domains);
+
+/* Bitmaps: bit i of byte i/8 is step i; bits past the end are 0. */
+static inline uint32_t bitmap_bytes(uint32_t n_bits) {
+    return (n_bits + 7) / 8;
+}
+static inline bool bitmap_get(const uint8_t *bits, uint32_t i) {
+    return bits[i / 8] >> (i % 8) & 1;
+}
+static inline void bitmap_set(uint8_t *bits, uint32_t i) {
+    bits[i / 8] |= (uint8_t)(1u << (i % 8));
+}
+uint32_t bitmap_count(const uint8_t *bits, uint32_t n_bits);
+static inline bool bitmap_is_full(const uint8_t *bits, uint32_t n_bits) {
+    return bitmap_count(bits, n_bits) == n_bits;
+}
+
+#endif

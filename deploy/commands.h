@@ -1,0 +1,13 @@
+/* The commands of `mangrove`: one row each, one file cmd_<name>.c each. */
+#ifndef MANGROVE_DEPLOY_COMMANDS_H
+#define MANGROVE_DEPLOY_COMMANDS_H
+
+/* X(name, sentence) in the order of the help text. */
+#define COMMANDS(X)
+
+/* argv[0] is "mangrove <name>". Returns the exit code. */
+#define X(name, sentence) int cmd_##name(int argc, char **argv);
+COMMANDS(X)
+#undef X
+
+#endif

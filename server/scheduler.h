@@ -1,0 +1,101 @@
+/* The scheduler's state machine: (message or tick, now) -> messages and effects. No socket, file, clock or thread inside;
+ * scheduler_shell.c connects it to the link and the disk, `train --local` to a store and a trainer in its own process,
+ * the simulator to a simulated network. PROTOCOL.md is its contract.
+ *
+ *   JOINING --all here--> OPENING --all opened--> TRAINING --no chunk left--> CUTTING --committed--> EVALUATING
+ *      ^                      ^                       |                         |                        |
+ *      |                      +---------------------- | ----------------------- | <--another epoch-------+
+ *      |                                              +--stop asked--> CUTTING --+--committed--> FINISHED <--no more--+
+ *   any --deadline, a server died, an error--> FINISHED */
+#ifndef MANGROVE_SERVER_SCHEDULER_H
+#define MANGROVE_SERVER_SCHEDULER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/datainfo.h"
+#include "common/err.h"
+#include "common/ranking.h"
+#include "common/schema.h"
+#include "common/work.h"
+#include "proto/outbox.h"
+
+typedef struct Scheduler Scheduler;
+
+/* What one epoch yields; what metrics.jsonl holds. Everything in it is deterministic in sync. */
+typedef struct EpochResult {
+    uint32_t epoch;
+    double data_loss[N_DOMAINS], regulariser[N_DOMAINS]; /* means over the epoch's steps */
+    uint64_t n_steps[N_DOMAINS];
+    RankingMetrics metrics[N_DOMAINS][N_SPLITS];         /* SPLIT_VALID always, SPLIT_TEST where scored */
+    bool is_scored[N_DOMAINS][N_SPLITS];
+    bool is_best[N_DOMAINS];                             /* validation WAUC improved in this epoch */
+    uint32_t stale[N_DOMAINS];                           /* epochs since the best */
+    uint32_t best_epoch[N_DOMAINS];
+} EpochResult;
+
+typedef struct SnapshotFacts {
+    uint32_t epoch;
+    uint64_t cut;
+    bool is_epoch_end;
+    const char *dir;
+    uint32_t n_servers;
+    const char *const *files;                 /* JSON text of each server */
+    const uint8_t *bitmaps[N_DOMAINS];
+    uint32_t n_steps[N_DOMAINS];
+    uint64_t t[N_DOMAINS];
+    const uint16_t *slot_map;                 /* (N_SLOTS) */
+    const char *manifest;                     /* of the data set */
+} SnapshotFacts;
+
+typedef struct RankJob {
+    int domain;
+    Split split;
+    uint32_t n, n_candidates;
+    const float *scores;
+    const uint32_t *users;
+} RankJob;
+
+typedef struct SchedulerProgress {
+    uint32_t epoch, epochs;
+    uint64_t steps_done, steps_total;         /* of this epoch, as far as heartbeats tell */
+    uint64_t n_instances;                     /* trained since the start of the run */
+    double instances_per_s;
+    uint32_t n_workers, n_servers;
+    const char *phase;                        /* "waiting", "training", "snapshot", "evaluating" */
+} SchedulerProgress;
+
+/* The scheduler's effects on the world. Callbacks with a `done` counterpart may take their time: the shell answers by
+ * scheduler_on_committed() or scheduler_on_ranked(), now or later. */
+typedef struct SchedulerEnv {
+    void *ctx;
+    Outbox outbox;
+    /* Derives the schema once the first data set is known (model_schema, given by deploy/). */
+    Err (*schema)(void *ctx, const Config *config, const DataInfo *data, Schema *out);
+    /* Writes the manifest of a snapshot whose files the servers have written: files[i] = server i's JSON text. */
+    void (*commit)(void *ctx, const SnapshotFacts *facts);
+    /* Sorts and ranks off the loop's thread. scores (n, n_candidates) and users (n) stay valid until answered. */
+    void (*rank)(void *ctx, const RankJob *job);
+    /* An epoch has been trained and evaluated: metrics.jsonl, evaluation.json, clean-up of old snapshots, progress. */
+    void (*epoch_done)(void *ctx, const EpochResult *result, const char *snapshot_dir);
+    /* Lines for people and for perf.jsonl. */
+    void (*progress)(void *ctx, const SchedulerProgress *progress);
+    /* The run is over. code OK: complete; ERR_STOPPED: as asked; else failed, sentence says why. */
+    void (*finished)(void *ctx, Err code, const char *sentence);
+} SchedulerEnv;
+
+/* Borrows config; config_text is its canonical form, which WELCOME carries. incarnation: of this process. */
+Err scheduler_open(Scheduler **out, const Config *config, const char *config_text, uint64_t incarnation,
+                   const SchedulerEnv *env, uint64_t now_ms) MUST_CHECK;
+void scheduler_close(Scheduler **s);
+
+void scheduler_on_message(Scheduler *s, uint64_t peer, Message *m, uint64_t now_ms);
+void scheduler_on_tick(Scheduler *s, uint64_t now_ms);          /* every 100 ms or so */
+void scheduler_on_committed(Scheduler *s, Err result, uint64_t now_ms);
+void scheduler_on_ranked(Scheduler *s, const RankJob *job, const RankingMetrics *metrics, uint64_t now_ms);
+/* Finish the steps in hand, cut, snapshot, end with ERR_STOPPED. */
+void scheduler_on_stop(Scheduler *s, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,43 @@
+/* A parameter server's state machine: (message, now) -> messages and effects, over a Store. No socket, file, clock or
+ * thread inside; server_shell.c connects it to the link and the disk, the simulator to a simulated network. */
+#ifndef MANGROVE_SERVER_SESSION_H
+#define MANGROVE_SERVER_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/datainfo.h"
+#include "common/err.h"
+#include "common/schema.h"
+#include "proto/outbox.h"
+#include "server/store/store.h"
+
+typedef struct Session Session;
+
+enum { PEER_SCHEDULER = 0 }; /* the outbox's name for the scheduler; workers are their incarnations */
+
+typedef struct SessionEnv {
+    void *ctx;
+    Outbox outbox;
+    /* Derives the schema from the configuration and the data set (model_schema, given by deploy/). */
+    Err (*schema)(void *ctx, const Config *config, const DataInfo *data, Schema *out);
+    /* Writes this server's files of a snapshot, off the loop's thread; answered by session_on_written(). The store does
+     * not change until then. */
+    void (*write)(void *ctx, const Store *store, const Schema *schema, uint32_t rank, const char *dir);
+    /* The run is over for this process. */
+    void (*finished)(void *ctx, Err code, const char *sentence);
+} SessionEnv;
+
+/* endpoint: where workers reach this server (--advertise). */
+Err session_open(Session **out, uint64_t incarnation, const char *endpoint, const SessionEnv *env, uint64_t now_ms)
+    MUST_CHECK;
+void session_close(Session **s);
+
+void session_on_scheduler(Session *s, Message *m, uint64_t now_ms);            /* may move the message out */
+void session_on_worker(Session *s, uint64_t peer, Message *m, uint64_t now_ms); /* likewise */
+void session_on_tick(Session *s, uint64_t now_ms);
+/* result of env.write; files: JSON text for the manifest (borrowed), NULL on error. */
+void session_on_written(Session *s, Err result, const char *files, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,52 @@
+/* Snapshots on disk. One directory each:
+ *
+ *   manifest.json                    renamed in last: the commit
+ *   evaluation.json                  metrics of the pass after it: beside the manifest, with its hash
+ *   server-<rank>.<table>.safetensors  one per server and table (only tables with rows)
+ *
+ * A table's file is a safetensors file whose data start at a multiple of 64 bytes; rows sorted by (slot, row):
+ *   rows    U64 (n)            row ids
+ *   values  F32 (n, width)
+ *   m.A v.A m.B v.B  F32 (n, width)   moment sets, those that the table has
+ *   slots   U64 (N_SLOTS + 1)  index of each slot's first row
+ * The manifest names every file with its size and XXH3 hashes of its 1 MiB blocks; it carries epoch, bitmaps, t, seed,
+ * configuration, schema, the data set's manifest and its own hash. */
+#ifndef MANGROVE_SERVER_SNAPSHOT_H
+#define MANGROVE_SERVER_SNAPSHOT_H
+
+#include "common/config.h"
+#include "common/datainfo.h"
+#include "common/err.h"
+#include "common/ranking.h"
+#include "common/schema.h"
+#include "server/scheduler.h"
+#include "server/store/store.h"
+
+/* A server's part: writes its files into dir (created if missing): temp, fsync, rename, fsync of the directory.
+ * files_json: JSON array text for the manifest, caller frees. ERR_IO. Safe on another thread while the store rests. */
+Err snapshot_write_tables(const Store *store, const Schema *schema, uint32_t rank, const char *dir, char **files_json)
+    MUST_CHECK;
+
+/* The scheduler's part: the manifest from the servers' files and facts; written, fsynced, renamed. */
+Err snapshot_commit(const SnapshotFacts *facts, const Config *config, const char *config_text) MUST_CHECK;
+
+/* evaluation.json beside the manifest. */
+Err snapshot_write_evaluation(const char *dir, const EpochResult *result, const Config *config) MUST_CHECK;
+
+/* Deletes snapshots under snapshots_dir (names epoch-NNNN) beyond the newest `keep` and the best of each domain.
+ * Never deletes what it cannot parse. */
+Err snapshot_prune(const char *snapshots_dir, int keep, const uint32_t best_epoch[N_DOMAINS]) MUST_CHECK;
+
+/* An opened snapshot: checked manifest. */
+typedef struct Snapshot Snapshot;
+Err snapshot_open(Snapshot **out, const char *dir) MUST_CHECK; /* ERR_CORRUPT, ERR_IO */
+void snapshot_close(Snapshot **s);
+const Config *snapshot_config(const Snapshot *s);
+const char *snapshot_config_text(const Snapshot *s);
+const DataInfo *snapshot_data(const Snapshot *s);
+uint32_t snapshot_epoch(const Snapshot *s);
+/* Loads every row of every file into the store after checking every block's hash; restores epoch, bits and t. The
+ * schema must be the snapshot's (checked by its recorded tensors). */
+Err snapshot_load(const Snapshot *s, const Schema *schema, Store *store) MUST_CHECK;
+
+#endif

@@ -1,0 +1,78 @@
+/* The store: the tables' rows with their optimizer state, the applied bits, and t. Everything that changes a parameter
+ * happens here, for the cluster's servers, for `train --local` and for the proofs in double alike. No I/O, no threads.
+ *
+ * A push is applied at most once: it is named by its work (epoch, domain, step), and the store keeps one bit for each.
+ * t of a domain (Adam's bias correction) = steps of that domain applied here + 1, also where a push carried no row.
+ * In sync a step's R pushes are held until all are here, then added in rank order and applied as one.
+ *
+ * Rows appear on their first push, with their seeded initial value; a pull never creates one. */
+#ifndef MANGROVE_SERVER_STORE_STORE_H
+#define MANGROVE_SERVER_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/err.h"
+#include "common/real.h"
+#include "common/schema.h"
+#include "common/work.h"
+
+typedef struct Store Store;
+
+typedef enum PushResult {
+    PUSH_APPLIED,   /* the rows have changed */
+    PUSH_HELD,      /* sync: waits for the other ranks of its step */
+    PUSH_DUPLICATE, /* applied or held before: nothing has changed */
+    PUSH_RETRY,     /* of a later epoch than the store's */
+} PushResult;
+
+typedef struct StoreStats {
+    uint64_t n_rows;       /* over all tables */
+    uint64_t used_bytes;   /* rows, keys, tags and tables of sub-tables */
+    uint64_t held_bytes;   /* of held pushes */
+    uint64_t t[N_DOMAINS]; /* steps applied since the beginning */
+} StoreStats;
+
+/* Borrows schema. seed: of initial values. ranks: R (1 in async). */
+Err store_open(Store **out, const Schema *schema, const OptimizerConfig *optimizer, uint64_t seed, uint32_t ranks)
+    MUST_CHECK;
+void store_close(Store **s);
+
+/* Opens an epoch (its number is higher than the current one): clears the bits, sets `sum` rows to 0, drops held pushes.
+ * n_steps: bits of each domain. */
+void store_open_epoch(Store *s, uint32_t epoch, const uint32_t n_steps[N_DOMAINS]);
+uint32_t store_epoch(const Store *s);
+const uint8_t *store_bitmap(const Store *s, int domain, uint32_t *n_bits);
+/* True for steps of lower epochs and for those whose bit is set. */
+bool store_is_applied(const Store *s, const Work *work);
+/* Steps of the current epoch applied here, over both domains: what `order` of a sync pull is compared with. */
+uint64_t store_applied_count(const Store *s);
+
+/* Checks what a peer sent before any of it is used: every key names a table and a row that exist, and the widths add up
+ * to n_values. ERR_PROTOCOL with a sentence. n_values out if not NULL. */
+Err store_check_keys(const Store *s, const uint64_t *keys, uint32_t n_keys, size_t *n_values) MUST_CHECK;
+
+/* Rows one behind the other in key order. Keys have been checked; values (sum of widths) out. */
+void store_pull(const Store *s, const uint64_t *keys, uint32_t n_keys, real *values);
+
+/* grads likewise; keys unique within the push. Work's domain and step are in range (asserted). NaN or infinity is
+ * refused as ERR_PROTOCOL before anything changes. */
+Err store_push(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads,
+               PushResult *result) MUST_CHECK;
+
+StoreStats store_stats(const Store *s);
+
+/* For snapshots, `evaluate` and proofs. State of a row of the table: [values | m, v of each moment set]. */
+uint32_t store_row_reals(const Store *s, int table);             /* values + state */
+typedef void (*StoreVisit)(void *ctx, uint64_t key, const real *row);
+/* Every existing row of the table's slot, rows ascending. */
+void store_visit(const Store *s, int table, uint32_t slot, StoreVisit visit, void *ctx);
+/* Creates or overwrites a row with its state. */
+void store_put(Store *s, uint64_t key, const real *row);
+/* Takes over epoch, bits and t from a snapshot. bitmap[d]: bitmap_bytes(n_steps[d]) bytes. */
+void store_restore(Store *s, uint32_t epoch, const uint32_t n_steps[N_DOMAINS], const uint8_t *const bitmap[N_DOMAINS],
+                   const uint64_t t[N_DOMAINS]);
+
+#endif

@@ -1,0 +1,36 @@
+/* A model: the tensors it declares, the rows it looks up for a batch, and its forward function. Adding a model is one
+ * file and one line of the registry (registry.c).
+ *
+ * A step of a model (step.h) runs: lookup() names the rows -> they are pulled -> forward() -> the tape runs backward ->
+ * the gradients are pushed. Dense tensors that the batch's domain reaches are pulled whole in every step. */
+#ifndef MANGROVE_WORKER_MODEL_MODEL_H
+#define MANGROVE_WORKER_MODEL_MODEL_H
+
+#include "common/config.h"
+#include "common/schema.h"
+#include "worker/data/batch.h"
+
+typedef struct Step Step; /* step.h */
+
+typedef struct Model {
+    const char *name;
+    int inputs; /* mask of INPUT_*: what the batch must carry beyond hist and cand */
+
+    /* Declares every tensor; ids are below n_items and n_users. ERR_CONFIG with one sentence where the model cannot be
+     * built from the configuration. */
+    Err (*declare)(const ModelConfig *config, uint32_t n_items, uint32_t n_users, Schema *schema);
+
+    /* Calls step_lookup() for every sparse tensor and list of ids that forward() will read. */
+    void (*lookup)(Step *step, const ModelConfig *config, const Batch *batch);
+
+    /* Builds the tape for step's batch and hands its results to step_set_logits() and step_add_loss(). */
+    void (*forward)(Step *step, const ModelConfig *config, const Batch *batch);
+} Model;
+
+/* NULL and the error sentence (with the known names) if there is none of this name. */
+const Model *model_find(const char *name);
+
+/* declare + schema_finish, with the loss sums of the trainer added. The one way to get a schema. */
+Err model_schema(const Config *config, uint32_t n_items, uint32_t n_users, Schema *out) MUST_CHECK;
+
+#endif

@@ -1,0 +1,39 @@
+/* One training or evaluation step of a model, between pull and push. Owns the step's arena; two Steps side by side make
+ * prefetching possible. No I/O: the caller moves keys, values and gradients. */
+#ifndef MANGROVE_WORKER_MODEL_STEP_H
+#define MANGROVE_WORKER_MODEL_STEP_H
+
+#include "common/config.h"
+#include "common/real.h"
+#include "common/schema.h"
+#include "worker/data/batch.h"
+#include "worker/model/model.h"
+
+/* The row of the `sum` tensors "loss.A" and "loss.B" (1, LOSS_N) that each training step pushes; of a rank's slice each
+ * is scaled by n_r / n, so that the sums count every step once. */
+enum { LOSS_DATA, LOSS_REGULARISER, LOSS_STEPS, LOSS_INSTANCES, LOSS_N };
+
+Step *step_open(const Model *model, const Config *config, const Schema *schema);
+void step_close(Step **s);
+
+/* The arena that lives until the next step_begin; batches are built in it. */
+Arena *step_arena(Step *s);
+/* Resets the arena and everything of the last step. */
+void step_reset(Step *s);
+
+/* Names the rows of the batch (which lives in step_arena). Afterwards: */
+void step_begin(Step *s, const Batch *batch, bool is_training);
+const uint64_t *step_pull_keys(const Step *s, uint32_t *n_keys, size_t *n_values);
+real *step_values(Step *s); /* (n_values) to be filled with the pulled rows */
+
+/* Runs the model on step_values. Logits (B,N); NULL if the batch is empty. */
+const real *step_forward(Step *s);
+double step_data_loss(const Step *s);   /* mean over the step's instances; this slice's part of it in a rank's slice */
+double step_regulariser(const Step *s); /* likewise */
+
+/* Training: gradients of loss for every pushed key, stats rows included. */
+void step_backward(Step *s);
+const uint64_t *step_push_keys(const Step *s, uint32_t *n_keys, size_t *n_values);
+const real *step_grads(const Step *s); /* (n_values of step_push_keys) */
+
+#endif
