@@ -21,14 +21,24 @@ enum { SAFETENSORS_ALIGN = 64, SAFETENSORS_MAX_DIMS = 8, SAFETENSORS_MAX_HEADER 
 /* X(name as in the file, bytes of an element) */
 #define SAFETENSORS_DTYPES(X)                                                                                          \
     X(F32, 4)                                                                                                          \
-    X(F64, 8) X(BF16, 2) X(F16, 2) X(I8, 1) X(I16, 2) X(I32, 4) X(I64, 8) X(U8, 1) X(U16, 2) X(U32, 4) X(U64, 8)       \
-        X(BOOL, 1)
+    X(F64, 8)                                                                                                          \
+    X(BF16, 2)                                                                                                         \
+    X(F16, 2)                                                                                                          \
+    X(I8, 1)                                                                                                           \
+    X(I16, 2)                                                                                                          \
+    X(I32, 4)                                                                                                          \
+    X(I64, 8)                                                                                                          \
+    X(U8, 1)                                                                                                           \
+    X(U16, 2)                                                                                                          \
+    X(U32, 4)                                                                                                          \
+    X(U64, 8)                                                                                                          \
+    X(BOOL, 1)
 
 typedef enum Dtype {
 #define X(name, bytes) DTYPE_##name,
     SAFETENSORS_DTYPES(X)
 #undef X
-        N_DTYPES
+    N_DTYPES, /* not one of them: their number */
 } Dtype;
 
 const char *dtype_name(Dtype dtype);

@@ -173,6 +173,10 @@ void schema_initial_row_f32(const Schema *s, uint64_t seed, int table, uint64_t 
         out[i] = (float)drawn[i];
 }
 
+uint64_t key_mix(uint64_t key) {
+    return XXH3_64bits(&key, sizeof key);
+}
+
 uint32_t key_slot(uint64_t key) {
-    return (uint32_t)(XXH3_64bits(&key, sizeof key) >> (64 - 12));
+    return (uint32_t)(key_mix(key) >> (64 - 12));
 }

@@ -115,5 +115,6 @@ static inline uint64_t key_row(uint64_t key) {
 /* Placement: 4096 fixed slots; the slot of a key is the top 12 bits of XXH3's 64-bit mix of the key. */
 enum { N_SLOTS = 4096 };
 uint32_t key_slot(uint64_t key);
+uint64_t key_mix(uint64_t key); /* that mix; its lower bits are free for the place within a slot */
 
 #endif
