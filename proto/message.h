@@ -28,6 +28,7 @@ enum {
     PROTOCOL_VERSION = 1,
     MESSAGE_HEADER_BYTES = 32,
     MESSAGE_MAP_BYTES = 4096,
+    MESSAGE_MAP_ENTRIES = 32,
     MESSAGE_TEXT = 512,             /* bytes of a string field, with the 0 */
     MESSAGE_FRAME_BYTES = 1 << 20,  /* of a raw frame */
     MESSAGE_MAX_FRAMES = 256,       /* raw frames of a message */
@@ -149,7 +150,7 @@ typedef enum Status {
 /* Raw bytes that travel with a message. Reference-counted and pooled: zero-copy in both directions. */
 typedef struct Buffer Buffer;
 typedef struct Frame {
-    void *data;       /* frames under 8 KiB may be unaligned: copy those out (frame_aligned) */
+    void *data;       /* of a received frame it may be unaligned: read it through message_bytes */
     size_t size_bytes;
     Buffer *buffer;   /* the message owns one reference */
 } Frame;
@@ -163,30 +164,32 @@ typedef struct Message {
         MESSAGE_TYPES(X)
 #undef X
     };
+    Buffer *copies; /* made by message_bytes */
     int n_frames;
     Frame frames[MESSAGE_MAX_FRAMES];
 } Message;
 
 const char *message_type_name(MessageType type); /* "PULL"; "unknown" */
 
-/* A new empty message. Every message must be freed, or handed to link_send, which frees it. */
+/* A new empty message: every field 0, no frames. Every message must be freed, or handed to link_send, which frees it. */
 void message_init(Message *m, MessageType type);
 void message_free(Message *m);
-/* Moves the frames (and everything else) to dst; src is empty afterwards. How a handler keeps a message. */
+/* Moves the frames (and everything else) to dst, whose former content is not freed; src is empty afterwards. How a
+ * handler keeps a message. */
 void message_move(Message *dst, Message *src);
 
 /* Appends a frame of this size to fill; <= MESSAGE_FRAME_BYTES (asserted). Aligned to 64 bytes. */
 void *message_add_frame(Message *m, size_t size_bytes);
 /* Appends as many frames as the bytes need (at least one), copying them. */
 void message_add_bytes(Message *m, const void *data, size_t size_bytes);
-/* The bytes of frames [first, first + n) in one piece: the frame itself where it is one and aligned, else a copy that
- * lives as long as the message. size out. */
+/* The bytes of frames [first, first + n), which must exist, in one piece: the frame itself where it is one and aligned to
+ * 8 bytes, else a copy that lives as long as the message. size out. n 0: NULL. */
 const void *message_bytes(Message *m, int first, int n, size_t *size_bytes);
 
 /* Frame 0: encodes into out (MESSAGE_HEADER_BYTES + MESSAGE_MAP_BYTES); returns its size. */
 size_t message_encode(const Message *m, uint8_t *out);
-/* The reverse, of bytes that nobody has checked. Fills everything but the frames. ERR_PROTOCOL with a sentence.
- * Never allocates, never reads outside, whatever the bytes are. */
+/* The reverse, of bytes that nobody has checked. Fills everything but the frames, which stay as they are. ERR_PROTOCOL
+ * with a sentence, which quotes nothing that the peer wrote. Never allocates, never reads outside, whatever the bytes. */
 Err message_decode(Message *m, const uint8_t *data, size_t size_bytes) MUST_CHECK;
 
 #endif
