@@ -1,5 +1,9 @@
 /* A parameter server's state machine: (message, now) -> messages and effects, over a Store. No socket, file, clock or
- * thread inside; server_shell.c connects it to the link and the disk, the simulator to a simulated network. */
+ * thread inside; server_shell.c connects it to the link and the disk, the simulator to a simulated network.
+ *
+ *   JOINING --WELCOME--> WAITING --VIEW--> SERVING     any --FINISH, REFUSE, silence, a violation, stop--> ENDED
+ *
+ * PROTOCOL.md is its contract; session_parts.h says which file does what. */
 #ifndef MANGROVE_SERVER_SESSION_H
 #define MANGROVE_SERVER_SESSION_H
 
@@ -15,7 +19,10 @@
 
 typedef struct Session Session;
 
-enum { PEER_SCHEDULER = 0 }; /* the outbox's name for the scheduler; workers are their incarnations */
+enum {
+    PEER_SCHEDULER = 0,          /* the outbox's name for the scheduler; workers are their incarnations */
+    SESSION_CREDIT_REQUESTS = 16 /* of one worker: the link's window in messages */
+};
 
 typedef struct SessionEnv {
     void *ctx;
@@ -29,15 +36,32 @@ typedef struct SessionEnv {
     void (*finished)(void *ctx, Err code, const char *sentence);
 } SessionEnv;
 
+typedef struct SessionStats {
+    uint64_t n_pulls, n_pushes;          /* served, of any status */
+    uint64_t n_refused;                  /* violations: peers dropped */
+    uint64_t n_parked, parked_bytes;     /* requests that wait now, and their cost in credit */
+    uint64_t n_undone;                   /* sync: rows served as they were before the last step */
+    uint64_t sent_bytes, received_bytes; /* raw frames of requests and replies */
+} SessionStats;
+
 /* endpoint: where workers reach this server (--advertise). */
-Err session_open(Session **out, uint64_t incarnation, const char *endpoint, const SessionEnv *env, uint64_t now_ms)
-    MUST_CHECK;
+Err session_open(Session **out, uint64_t incarnation, const char *endpoint, const SessionEnv *env,
+                 uint64_t now_ms) MUST_CHECK;
 void session_close(Session **s);
 
-void session_on_scheduler(Session *s, Message *m, uint64_t now_ms);            /* may move the message out */
+void session_on_scheduler(Session *s, Message *m, uint64_t now_ms);             /* may move the message out */
 void session_on_worker(Session *s, uint64_t peer, Message *m, uint64_t now_ms); /* likewise */
-void session_on_tick(Session *s, uint64_t now_ms);
-/* result of env.write; files: JSON text for the manifest (borrowed), NULL on error. */
+void session_on_tick(Session *s, uint64_t now_ms);                              /* every 100 ms or so */
+/* The link has dropped this worker: what it asked for is forgotten. */
+void session_on_fault(Session *s, uint64_t peer);
+/* Says BYE to the scheduler and ends with ERR_STOPPED. */
+void session_on_stop(Session *s);
+/* result of env.write, whose sentence is this thread's err_message(); files: JSON text for the manifest (borrowed),
+ * NULL on error. */
 void session_on_written(Session *s, Err result, const char *files, uint64_t now_ms);
+
+/* For proofs: NULL before the VIEW. */
+const Store *session_store(const Session *s);
+SessionStats session_stats(const Session *s);
 
 #endif
