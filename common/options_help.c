@@ -2,15 +2,7 @@
 #include "common/options.h"
 #include "common/options_table.h"
 
-#include <ctype.h>
 #include <stdio.h>
-#include <string.h>
-
-static void write_allowed(FILE *out, const Option *o) {
-    char allowed[256];
-    option_allowed(o, allowed, sizeof allowed);
-    fprintf(out, "%c%s", toupper((unsigned char)allowed[0]), allowed + 1);
-}
 
 void config_write_reference(FILE *out) {
     fputs("# Every key of a configuration, with its default. Written by mangrove config --reference; a key that is "
@@ -20,7 +12,7 @@ void config_write_reference(FILE *out) {
           out);
     Config c;
     config_defaults(&c);
-    char value[OPTION_VALUE];
+    char value[OPTION_VALUE], allowed[256];
     int section = -1;
     for (int i = 0; i < N_OPTIONS; i++) {
         const Option *o = &OPTIONS[i];
@@ -29,22 +21,20 @@ void config_write_reference(FILE *out) {
             fprintf(out, "\n# %s.\n%s:\n", SECTIONS[own].sentence, SECTIONS[own].name);
         section = own;
         option_print(o, &c, false, value);
-        fprintf(out, "  # %s ", o->sentence);
-        write_allowed(out, o);
-        fprintf(out, ".\n  %s: %s\n", option_leaf(o), value);
+        option_allowed(o, allowed, sizeof allowed);
+        fprintf(out, "  # %s\n  %s: %s # %s\n", o->sentence, option_leaf(o), value, allowed);
     }
 }
 
 void config_write_help(FILE *out) {
     Config c;
     config_defaults(&c);
-    char value[OPTION_VALUE];
+    char value[OPTION_VALUE], allowed[256];
     fputs("Keys, their defaults, and what they may be:\n", out);
     for (int i = 0; i < N_OPTIONS; i++) {
         const Option *o = &OPTIONS[i];
         option_print(o, &c, false, value);
-        fprintf(out, "\n  %s: %s\n      %s\n      ", o->name, value, o->sentence);
-        write_allowed(out, o);
-        fputs(".\n", out);
+        option_allowed(o, allowed, sizeof allowed);
+        fprintf(out, "\n  %s: %s\n      %s\n      (%s)\n", o->name, value, o->sentence, allowed);
     }
 }

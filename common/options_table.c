@@ -38,7 +38,7 @@ const Option OPTIONS[] = {
      SAYS = "Where metrics, logs and snapshots of the run go."},
 
     {"model.name", TEXT(model.name), DEFAULT = "man",
-     SAYS = "The model."},
+     SAYS = "The model that is trained, by name."},
     {"model.dim", INT(model.dim, 1, 1024), DEFAULT = "20",
      SAYS = "D, the width of every embedding and sequence."},
     {"model.seq_len", INT(model.seq_len, 1, 2000), DEFAULT = "20",
