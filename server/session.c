@@ -149,7 +149,7 @@ static Err make_schema(Session *s, Message *m) {
     Err err = datainfo_parse(&data, manifest, size);
     if (err)
         return err;
-    err = s->env.schema(s->env.ctx, &s->config, &data, &s->schema);
+    err = s->env.schema(s->env.schema_ctx, &s->config, &data, &s->schema);
     datainfo_free(&data);
     for (int i = 0; !err && i < s->schema.n_tables; i++) {
         if (s->schema.tables[i].width > SESSION_ROW_BYTES / sizeof(real))
@@ -361,6 +361,10 @@ void session_close(Session **out) {
         store_close(&s->store);
     free(s);
     *out = NULL;
+}
+
+int session_rank(const Session *s) {
+    return s->state == SESSION_JOINING ? -1 : (int)s->up.rank;
 }
 
 const Store *session_store(const Session *s) {

@@ -28,7 +28,8 @@ typedef struct SessionEnv {
     void *ctx;
     Outbox outbox;
     /* Derives the schema from the configuration and the data set (model_schema, given by deploy/). */
-    Err (*schema)(void *ctx, const Config *config, const DataInfo *data, Schema *out);
+    void *schema_ctx;
+    Err (*schema)(void *schema_ctx, const Config *config, const DataInfo *data, Schema *out);
     /* Writes this server's files of a snapshot, off the loop's thread; answered by session_on_written(). The store does
      * not change until then. */
     void (*write)(void *ctx, const Store *store, const Schema *schema, uint32_t rank, const char *dir);
@@ -60,6 +61,7 @@ void session_on_stop(Session *s);
  * NULL on error. */
 void session_on_written(Session *s, Err result, const char *files, uint64_t now_ms);
 
+int session_rank(const Session *s); /* among the servers; -1 before WELCOME */
 /* For proofs: NULL before the VIEW. */
 const Store *session_store(const Session *s);
 SessionStats session_stats(const Session *s);

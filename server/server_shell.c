@@ -1,0 +1,253 @@
+/* The world around a session: sockets, clock, disk and signals.
+ *
+ * DESIGN. One loop thread owns everything. The one thing that happens elsewhere is the writing of a snapshot, on a pool
+ * thread, while the session leaves the store alone; a run that ends meanwhile waits for it before the store is freed.
+ */
+#include "server/server_shell.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "proto/link.h"
+#include "proto/loop.h"
+#include "server/session.h"
+#include "server/snapshot.h"
+
+enum { TICK_MS = 100, LINGER_MS = 2000, UPSTREAM_WINDOW = 256 };
+
+/* One snapshot's files, between the loop's thread and a pool thread. */
+typedef struct WriteJob {
+    const Store *store;
+    const Schema *schema;
+    uint32_t rank;
+    char dir[MESSAGE_TEXT];
+    Err result;
+    char *files;
+    char sentence[MESSAGE_TEXT];
+} WriteJob;
+
+typedef struct Shell {
+    const ServerRunOptions *options;
+    Loop *loop;
+    Network *network;
+    Link *upstream, *workers;
+    Session *session;
+    WriteJob job;
+    bool is_writing, is_finished, is_named;
+    Err code;
+    char sentence[MESSAGE_TEXT];
+} Shell;
+
+/* ---- the end ---------------------------------------------------------------------------------------------------- */
+
+static void stop_when_idle(Shell *shell) {
+    if (shell->is_finished && !shell->is_writing)
+        loop_stop(shell->loop);
+}
+
+static void on_finished(void *ctx, Err code, const char *sentence) {
+    Shell *shell = ctx;
+    shell->is_finished = true;
+    shell->code = code;
+    snprintf(shell->sentence, sizeof shell->sentence, "%s", sentence);
+    stop_when_idle(shell);
+}
+
+static void on_signal(void *ctx) {
+    session_on_stop(((Shell *)ctx)->session);
+}
+
+/* ---- snapshot files --------------------------------------------------------------------------------------------- */
+
+static void write_files(void *ctx) {
+    WriteJob *job = &((Shell *)ctx)->job;
+    job->result = snapshot_write_tables(job->store, job->schema, job->rank, job->dir, &job->files);
+    if (job->result)
+        snprintf(job->sentence, sizeof job->sentence, "%.*s", MESSAGE_TEXT - 1, err_message());
+}
+
+static void files_written(void *ctx) {
+    Shell *shell = ctx;
+    WriteJob *job = &shell->job;
+    shell->is_writing = false;
+    Err err = job->result ? err_fail(job->result, "%s", job->sentence) : OK; /* moves the sentence to this thread */
+    if (err)
+        log_error("the snapshot in %s was not written: %s", job->dir, err_message());
+    session_on_written(shell->session, err, job->files, loop_now_ms(shell->loop));
+    free(job->files);
+    job->files = NULL;
+    stop_when_idle(shell);
+}
+
+static void start_writing(void *ctx, const Store *store, const Schema *schema, uint32_t rank, const char *dir) {
+    Shell *shell = ctx;
+    shell->is_writing = true;
+    shell->job = (WriteJob){.store = store, .schema = schema, .rank = rank};
+    snprintf(shell->job.dir, sizeof shell->job.dir, "%s", dir);
+    loop_work(shell->loop, write_files, files_written, shell);
+}
+
+/* ---- messages --------------------------------------------------------------------------------------------------- */
+
+static void send_message(void *ctx, uint64_t peer, Message *m) {
+    Shell *shell = ctx;
+    MessageType type = m->type;
+    Err err = link_send(peer == PEER_SCHEDULER ? shell->upstream : shell->workers, peer, m);
+    if (!err)
+        return;
+    log_debug("%s was not sent: %s", message_type_name(type), err_message());
+    if (peer != PEER_SCHEDULER) /* the scheduler's silence is noticed by the session */
+        session_on_fault(shell->session, peer);
+}
+
+static void from_scheduler(void *ctx, Link *link, uint64_t peer, Message *m) {
+    (void)link, (void)peer;
+    Shell *shell = ctx;
+    session_on_scheduler(shell->session, m, loop_now_ms(shell->loop));
+    if (!shell->is_named && session_rank(shell->session) >= 0) {
+        char name[32];
+        snprintf(name, sizeof name, "server-%d", session_rank(shell->session));
+        log_name(name);
+        shell->is_named = true;
+    }
+}
+
+static void from_worker(void *ctx, Link *link, uint64_t peer, Message *m) {
+    (void)link;
+    Shell *shell = ctx;
+    uint64_t n_refused = session_stats(shell->session).n_refused;
+    session_on_worker(shell->session, peer, m, loop_now_ms(shell->loop));
+    if (session_stats(shell->session).n_refused != n_refused)
+        log_warn("refused worker %016lx: %s", (unsigned long)peer, err_message());
+}
+
+static void scheduler_fault(void *ctx, Link *link, uint64_t peer, const char *sentence) {
+    (void)link, (void)peer;
+    on_finished(ctx, ERR_PROTOCOL, sentence);
+}
+
+static void worker_fault(void *ctx, Link *link, uint64_t peer, const char *sentence) {
+    (void)link;
+    log_warn("dropped worker %016lx: %s", (unsigned long)peer, sentence);
+    session_on_fault(((Shell *)ctx)->session, peer);
+}
+
+static void on_tick(void *ctx) {
+    Shell *shell = ctx;
+    session_on_tick(shell->session, loop_now_ms(shell->loop));
+}
+
+/* ---- addresses -------------------------------------------------------------------------------------------------- */
+
+static Err check_private(const ServerRunOptions *o, const char *endpoint, const char *what) {
+    if (o->insecure || link_is_private(endpoint))
+        return OK;
+    return err_fail(ERR_USAGE,
+                    "%s %s can be reached from other hosts and nothing is encrypted yet: add --insecure if the "
+                    "network is yours alone",
+                    what, endpoint);
+}
+
+static Err bind_endpoint(const ServerRunOptions *o, char *out, size_t size) {
+    char address[256] = "tcp://127.0.0.1";
+    if (o->bind) {
+        snprintf(out, size, "%s", o->bind);
+        return OK;
+    }
+    if (!link_is_private(o->scheduler)) {
+        Err err = link_local_address(o->scheduler, address, sizeof address);
+        if (err)
+            return err;
+    }
+    snprintf(out, size, "%s:0", address);
+    return OK;
+}
+
+static const char *port_of(const char *endpoint) {
+    const char *colon = strrchr(endpoint, ':');
+    return colon && colon[1] != '/' && !strchr(colon, ']') ? colon : "";
+}
+
+/* A wildcard is nothing that a worker could dial: then it is the address from which we reach the scheduler. */
+static Err advertised(const ServerRunOptions *o, const char *bound, char *out, size_t size) {
+    char address[256];
+    if (o->advertise) {
+        snprintf(out, size, "%s%s", o->advertise, *port_of(o->advertise) ? "" : port_of(bound));
+        return OK;
+    }
+    if (strncmp(bound, "tcp://0.0.0.0:", 14) && strncmp(bound, "tcp://[::]:", 11)) {
+        snprintf(out, size, "%s", bound);
+        return OK;
+    }
+    Err err = link_local_address(o->scheduler, address, sizeof address);
+    if (!err)
+        snprintf(out, size, "%s%s", address, port_of(bound));
+    return err;
+}
+
+/* ---- opening and closing ---------------------------------------------------------------------------------------- */
+
+static Err open_links(Shell *shell, uint64_t incarnation) {
+    const ServerRunOptions *o = shell->options;
+    char endpoint[MESSAGE_TEXT];
+    Err err = check_private(o, o->scheduler, "the scheduler's address");
+    if (!err)
+        err = bind_endpoint(o, endpoint, sizeof endpoint);
+    if (!err)
+        err = check_private(o, endpoint, "the address");
+    if (!err)
+        err = network_open(&shell->network, shell->loop);
+    LinkOptions for_workers = {incarnation, SESSION_CREDIT_REQUESTS, from_worker, worker_fault, shell};
+    LinkOptions for_scheduler = {incarnation, UPSTREAM_WINDOW, from_scheduler, scheduler_fault, shell};
+    if (!err)
+        err = link_listen(&shell->workers, shell->network, endpoint, &for_workers);
+    if (!err)
+        err = link_dial(&shell->upstream, shell->network, o->scheduler, &for_scheduler);
+    return err;
+}
+
+static Err open_session(Shell *shell, uint64_t incarnation) {
+    char endpoint[MESSAGE_TEXT];
+    Err err = advertised(shell->options, link_endpoint(shell->workers), endpoint, sizeof endpoint);
+    if (err)
+        return err;
+    log_info("listening for workers on %s, told to others as %s; the scheduler is %s", link_endpoint(shell->workers),
+             endpoint, shell->options->scheduler);
+    SessionEnv env = {.ctx = shell,
+                      .outbox = {shell, send_message},
+                      .schema_ctx = shell->options->ctx,
+                      .schema = shell->options->schema,
+                      .write = start_writing,
+                      .finished = on_finished};
+    return session_open(&shell->session, incarnation, endpoint, &env, loop_now_ms(shell->loop));
+}
+
+static Err run(Shell *shell) {
+    uint64_t incarnation = network_new_incarnation();
+    Err err = loop_open(&shell->loop);
+    if (!err)
+        err = open_links(shell, incarnation);
+    if (!err)
+        err = open_session(shell, incarnation);
+    if (err)
+        return err;
+    loop_timer(shell->loop, TICK_MS, TICK_MS, on_tick, shell);
+    loop_on_signal(shell->loop, SIGTERM, on_signal, shell);
+    loop_on_signal(shell->loop, SIGINT, on_signal, shell);
+    loop_run(shell->loop);
+    return shell->code ? err_fail(shell->code, "%s", shell->sentence) : OK;
+}
+
+Err server_run(const ServerRunOptions *options) {
+    Shell shell = {.options = options};
+    Err err = run(&shell);
+    link_close(&shell.workers);
+    link_close(&shell.upstream);
+    network_close(&shell.network, LINGER_MS);
+    session_close(&shell.session);
+    loop_close(&shell.loop);
+    return err;
+}
