@@ -12,12 +12,12 @@
  * as its table. */
 typedef struct Exchange {
     Work work;
-    uint64_t order;        /* sync: how many steps of this epoch come before this one, over both domains */
-    const uint64_t *keys;  /* (n_keys) */
+    uint64_t order;       /* sync: how many steps of this epoch come before this one, over both domains */
+    const uint64_t *keys; /* (n_keys) */
     uint32_t n_keys;
-    size_t n_values;       /* sum of the widths */
-    real *values;          /* pull: (n_values) out */
-    bool is_applied;       /* pull: out: every server has applied this step already; values are undefined then */
+    size_t n_values; /* sum of the widths */
+    real *values;    /* pull: (n_values) out */
+    bool is_applied; /* pull: out: every server has applied this step already; values are undefined then */
 } Exchange;
 
 /* Every function: OK; ERR_RETRY or ERR_STALE: give the lease back and ask again; ERR_STOPPED: the run ends;
@@ -28,7 +28,8 @@ typedef struct ParameterClient {
     Err (*pull_wait)(void *self, Exchange *x);  /* in the order of their starts */
     Err (*push)(void *self, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads,
                 size_t n_values); /* returns when it is handed over: credit bounds what is not yet acknowledged */
-    Err (*flush)(void *self);     /* returns when every push has been acknowledged */
+    Err (*flush)(void *self);     /* returns when every push has been acknowledged; abandons pulls under way, whose
+                                     Exchange the caller may reuse from then on, also after an error */
 } ParameterClient;
 
 #endif

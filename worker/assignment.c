@@ -1,0 +1,177 @@
+/* From a lease to the list of its steps. */
+#include "worker/assignment.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+
+/* Appends the steps of a training chunk in their interleaved order; the first has place `order` in the epoch. */
+static void append_chunk(Assignment *a, const Geometry *g, uint64_t seed, uint32_t chunk, uint64_t order) {
+    uint32_t next[N_DOMAINS], n = 0;
+    for (int d = 0; d < N_DOMAINS; d++) {
+        next[d] = g->first_step[d][SPLIT_TRAIN][chunk];
+        n += geometry_chunk_steps(g, chunk, d, SPLIT_TRAIN);
+    }
+    uint8_t *domains = must_alloc(n + 1);
+    geometry_interleave(g, seed, a->epoch, chunk, domains);
+    for (uint32_t i = 0; i < n; i++)
+        a->steps[a->n_steps++] = (AssignedStep){.order = order + i, .domain = domains[i], .step = next[domains[i]]++};
+    free(domains);
+}
+
+static uint32_t steps_of_epoch(const Geometry *g) {
+    return geometry_steps(g, DOMAIN_A, SPLIT_TRAIN) + geometry_steps(g, DOMAIN_B, SPLIT_TRAIN);
+}
+
+/* Every step of the epoch in its global order: the chunks in the epoch's order, each interleaved. */
+static void append_epoch(Assignment *a, const Geometry *g, uint64_t seed) {
+    uint32_t *chunks = must_alloc((g->n_chunks + 1) * sizeof *chunks);
+    geometry_chunk_order(g, seed, a->epoch, chunks);
+    a->steps = must_alloc((steps_of_epoch(g) + 1) * sizeof *a->steps);
+    for (uint32_t c = 0; c < g->n_chunks; c++)
+        append_chunk(a, g, seed, chunks[c], a->n_steps);
+    free(chunks);
+}
+
+static void use_ranks(Assignment *a, uint32_t n_ranks) {
+    a->n_ranks = n_ranks;
+    a->ranks = must_alloc(n_ranks * sizeof *a->ranks);
+    for (uint32_t r = 0; r < n_ranks; r++)
+        a->ranks[r] = (uint16_t)r;
+}
+
+static uint32_t all_ranks(const Config *config) {
+    return config->train.consistency == CONSISTENCY_SYNC ? (uint32_t)config->train.ranks : 1;
+}
+
+static Err decode_chunk(Assignment *a, Message *m, const Geometry *g, const Config *config) {
+    uint64_t chunk = m->lease.chunk;
+    if (chunk >= g->n_chunks)
+        return err_fail(ERR_PROTOCOL, "a lease names chunk %llu of %u", (unsigned long long)chunk, g->n_chunks);
+    uint32_t n = geometry_chunk_steps(g, (uint32_t)chunk, DOMAIN_A, SPLIT_TRAIN) +
+                 geometry_chunk_steps(g, (uint32_t)chunk, DOMAIN_B, SPLIT_TRAIN);
+    a->steps = must_alloc((n + 1) * sizeof *a->steps);
+    append_chunk(a, g, config->train.seed, (uint32_t)chunk, 0);
+    use_ranks(a, 1);
+    return OK;
+}
+
+static Err decode_ranks(Assignment *a, Message *m, const Geometry *g, const Config *config) {
+    size_t bytes;
+    const uint32_t *ranks = message_bytes(m, 0, m->n_frames, &bytes);
+    uint32_t n_ranks = (uint32_t)config->train.ranks;
+    if (bytes == 0 || bytes % sizeof *ranks || bytes / sizeof *ranks > n_ranks)
+        return err_fail(ERR_PROTOCOL, "a lease lists ranks in %zu bytes; there are %u ranks", bytes, n_ranks);
+    if (m->lease.order > steps_of_epoch(g))
+        return err_fail(ERR_PROTOCOL, "a lease starts at step %llu of %u", (unsigned long long)m->lease.order,
+                        steps_of_epoch(g));
+    use_ranks(a, (uint32_t)(bytes / sizeof *ranks));
+    for (uint32_t i = 0; i < a->n_ranks; i++) {
+        if (ranks[i] >= n_ranks)
+            return err_fail(ERR_PROTOCOL, "a lease names rank %u of %u", ranks[i], n_ranks);
+        a->ranks[i] = (uint16_t)ranks[i];
+    }
+    append_epoch(a, g, config->train.seed);
+    a->n_steps -= (uint32_t)m->lease.order;
+    memmove(a->steps, a->steps + m->lease.order, a->n_steps * sizeof *a->steps);
+    return OK;
+}
+
+/* The steps of a cut, in the epoch's order whatever the order in which they are listed. */
+static Err decode_steps(Assignment *a, Message *m, const Geometry *g, const Config *config) {
+    size_t bytes;
+    const uint32_t *pairs = message_bytes(m, 0, m->n_frames, &bytes);
+    size_t n = bytes / (2 * sizeof *pairs);
+    if (bytes % (2 * sizeof *pairs) || n > steps_of_epoch(g))
+        return err_fail(ERR_PROTOCOL, "a lease lists steps in %zu bytes", bytes);
+    uint8_t *wanted[N_DOMAINS];
+    for (int d = 0; d < N_DOMAINS; d++)
+        wanted[d] = must_calloc(bitmap_bytes(geometry_steps(g, d, SPLIT_TRAIN)) + 1, 1);
+    Err err = OK;
+    for (size_t i = 0; i < n && !err; i++) {
+        uint32_t domain = pairs[2 * i], step = pairs[2 * i + 1];
+        if (domain >= N_DOMAINS || step >= geometry_steps(g, (int)domain, SPLIT_TRAIN))
+            err = err_fail(ERR_PROTOCOL, "a lease names step %u of domain %u, which does not exist", step, domain);
+        else
+            bitmap_set(wanted[domain], step);
+    }
+    if (!err) {
+        append_epoch(a, g, config->train.seed);
+        uint32_t kept = 0;
+        for (uint32_t i = 0; i < a->n_steps; i++)
+            if (bitmap_get(wanted[a->steps[i].domain], a->steps[i].step))
+                a->steps[kept++] = a->steps[i];
+        a->n_steps = kept;
+        use_ranks(a, all_ranks(config));
+    }
+    for (int d = 0; d < N_DOMAINS; d++)
+        free(wanted[d]);
+    return err;
+}
+
+static void append_evaluation(Assignment *a, const Geometry *g, uint32_t chunk, int domain) {
+    uint32_t n = geometry_chunk_steps(g, chunk, domain, a->split), first = g->first_step[domain][a->split][chunk];
+    a->steps = must_alloc((n + 1) * sizeof *a->steps);
+    for (uint32_t i = 0; i < n; i++)
+        a->steps[a->n_steps++] = (AssignedStep){.domain = (uint8_t)domain, .step = first + i};
+    use_ranks(a, 1);
+}
+
+static Err decode_evaluation(Assignment *a, Message *m, const Geometry *g, const Config *config) {
+    (void)config;
+    const MessageLEASE *l = &m->lease;
+    if (l->chunk >= g->n_chunks || l->domain >= N_DOMAINS || (l->split != SPLIT_VALID && l->split != SPLIT_TEST) ||
+        l->pass == 0 || l->pass > UINT32_MAX)
+        return err_fail(ERR_PROTOCOL, "a lease names an evaluation that does not exist");
+    a->pass = (uint32_t)l->pass;
+    a->split = (Split)l->split;
+    append_evaluation(a, g, (uint32_t)l->chunk, (int)l->domain);
+    return OK;
+}
+
+typedef Err (*Decode)(Assignment *a, Message *m, const Geometry *g, const Config *config);
+static const Decode DECODE[] = {
+    [LEASE_CHUNK] = decode_chunk,
+    [LEASE_RANKS] = decode_ranks,
+    [LEASE_STEPS] = decode_steps,
+    [LEASE_EVALUATION] = decode_evaluation,
+};
+
+Err assignment_decode(Assignment *out, Message *m, const Geometry *g, const Config *config) {
+    const MessageLEASE *l = &m->lease;
+    *out = (Assignment){0};
+    if (l->kind >= sizeof DECODE / sizeof *DECODE || !DECODE[l->kind])
+        return err_fail(ERR_PROTOCOL, "a lease is of kind %llu, which does not exist", (unsigned long long)l->kind);
+    if (l->lease == 0 || l->epoch == 0 || l->epoch > UINT32_MAX)
+        return err_fail(ERR_PROTOCOL, "a lease has number %llu and epoch %llu", (unsigned long long)l->lease,
+                        (unsigned long long)l->epoch);
+    *out = (Assignment){.lease = l->lease, .kind = (LeaseKind)l->kind, .epoch = (uint32_t)l->epoch};
+    Err err = DECODE[l->kind](out, m, g, config);
+    if (err)
+        assignment_free(out);
+    return err;
+}
+
+void assignment_free(Assignment *a) {
+    free(a->steps);
+    free(a->ranks);
+    *a = (Assignment){0};
+}
+
+void assignment_evaluate(Assignment *out, const Geometry *g, uint32_t epoch, uint32_t chunk, int domain, Split split) {
+    *out = (Assignment){.lease = 1, .kind = LEASE_EVALUATION, .epoch = epoch, .pass = 1, .split = split};
+    append_evaluation(out, g, chunk, domain);
+}
+
+Work assignment_work(const Assignment *a, uint32_t step_index, uint32_t rank_index) {
+    assert(step_index < a->n_steps && rank_index < a->n_ranks);
+    const AssignedStep *s = &a->steps[step_index];
+    return (Work){.epoch = a->epoch,
+                  .pass = a->pass,
+                  .domain = s->domain,
+                  .split = (uint8_t)a->split,
+                  .rank = a->ranks[rank_index],
+                  .step = s->step};
+}
