@@ -91,6 +91,9 @@ static Err take_config(Session *s, Message *m) {
                         "the scheduler's configuration has fingerprint %016lx here and %016lx there: are "
                         "all roles of one build?",
                         (unsigned long)fingerprint, (unsigned long)m->welcome.config);
+    if (s->config.train.ranks > UNDO_MAX_RANKS)
+        return err_fail(ERR_CONFIG, "train.ranks is %d; a server keeps at most %d", s->config.train.ranks,
+                        UNDO_MAX_RANKS);
     s->is_sync = s->config.train.consistency == CONSISTENCY_SYNC;
     s->n_ranks = s->is_sync ? (uint32_t)s->config.train.ranks : 1;
     return OK;
@@ -343,7 +346,6 @@ Err session_open(Session **out, uint64_t incarnation, const char *endpoint, cons
     snprintf(s->endpoint, sizeof s->endpoint, "%s", endpoint);
     s->pulls.last = &s->pulls.first;
     s->pushes.last = &s->pushes.first;
-    arena_init(&s->scratch, 1 << 16);
     send_hello(s);
     *out = s;
     return OK;
@@ -356,7 +358,6 @@ void session_close(Session **out) {
     session_free_parked(s);
     undo_free(&s->undo_pending);
     undo_free(&s->undo_last);
-    arena_free(&s->scratch);
     if (s->store)
         store_close(&s->store);
     free(s);

@@ -10,7 +10,6 @@
 #ifndef MANGROVE_SERVER_SESSION_PARTS_H
 #define MANGROVE_SERVER_SESSION_PARTS_H
 
-#include "common/arena.h"
 #include "server/session.h"
 #include "server/session_peer.h"
 #include "server/session_undo.h"
@@ -65,7 +64,6 @@ struct Session {
     ParkedList pulls, pushes; /* sync: pulls ahead of the steps; pushes during a cut */
     Parked *unused;
     Undo undo_pending, undo_last; /* of the step whose pushes are held, of the last step applied */
-    Arena scratch;
     SessionStats stats;
     Message out; /* the message that is being sent */
 };

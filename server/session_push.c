@@ -30,30 +30,6 @@ static Err take_parts(Session *s, Message *m, PushParts *out) {
     return OK;
 }
 
-/* Senders that sort their keys are checked by one comparison each; others through a hash set in step memory. */
-static Err check_unique(Session *s, const uint64_t *keys, uint32_t n_keys) {
-    uint32_t i = 1;
-    while (i < n_keys && keys[i - 1] < keys[i])
-        i++;
-    if (i >= n_keys)
-        return OK;
-    size_t size = 16;
-    while (size < (size_t)n_keys * 2)
-        size *= 2;
-    arena_reset(&s->scratch);
-    uint32_t *set = arena_zeros(&s->scratch, uint32_t, size); /* index + 1 */
-    for (i = 0; i < n_keys; i++) {
-        size_t at = (size_t)(keys[i] * 0x9E3779B97F4A7C15u >> 32) & (size - 1);
-        for (; set[at]; at = (at + 1) & (size - 1)) {
-            if (keys[set[at] - 1] == keys[i])
-                return err_fail(ERR_PROTOCOL, "row %lu of table %d occurs twice in one PUSH",
-                                (unsigned long)key_row(keys[i]), key_table(keys[i]));
-        }
-        set[at] = i + 1;
-    }
-    return OK;
-}
-
 static Err check_name(const Session *s, const MessagePUSH *p) {
     if (p->epoch > UINT32_MAX || p->domain >= N_DOMAINS || p->rank >= s->n_ranks || p->step > UINT32_MAX ||
         (p->epoch == store_epoch(s->store) && p->step >= session_n_steps(s, (int)p->domain)))
@@ -70,19 +46,15 @@ static void reply(Session *s, Peer *p, const Message *m, Status status, uint64_t
     session_return(s, p->id, cost_bytes);
 }
 
-/* In sync the rows' values are kept before the step changes them: session_undo.c says why. All pushes of a step reach a
+/* In sync the rows are remembered before the step changes them: session_undo.c says why. All pushes of a step reach a
  * server in the same state, as nobody computes a step before all servers have applied the one before. */
 static Err apply(Session *s, const Work *work, const PushParts *parts, PushResult *result) {
     Undo *pending = &s->undo_pending;
-    size_t n_rows = pending->n_rows, n_values = pending->n_values;
-    if (s->is_sync)
-        undo_add(pending, &s->schema, s->store, parts->keys, parts->n_keys);
+    bool is_kept = s->is_sync && undo_add(pending, &s->schema, s->store, work->rank, parts->keys, parts->n_keys);
     Err err = store_push(s->store, work, parts->keys, parts->n_keys, parts->grads, result);
-    if (!s->is_sync)
-        return err;
-    if (err || *result == PUSH_DUPLICATE || *result == PUSH_RETRY) {
-        undo_cut(pending, n_rows, n_values);
-    } else if (*result == PUSH_APPLIED) {
+    if (err && is_kept)
+        undo_drop_last(pending);
+    if (!err && s->is_sync && *result == PUSH_APPLIED) {
         Undo last = s->undo_last;
         s->undo_last = *pending;
         *pending = last;
@@ -117,8 +89,6 @@ Err session_serve_push(Session *s, Peer *p, Message *m, uint64_t cost_bytes) {
     }
     PushResult result = PUSH_RETRY;
     err = session_check_owner(s, parts.keys, parts.n_keys);
-    if (!err)
-        err = check_unique(s, parts.keys, parts.n_keys);
     if (!err)
         err = apply(s, &work, &parts, &result);
     if (err)

@@ -7,6 +7,7 @@
  *
  * Rows are remembered as their pushes arrive (all of a step's pushes come in the same state) and looked up only after
  * such a death: remembering is an append, the search sorts. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,14 +20,16 @@ void undo_free(Undo *u) {
     *u = (Undo){0};
 }
 
-void undo_cut(Undo *u, size_t n_rows, size_t n_values) {
-    u->n_rows = n_rows;
-    u->n_values = n_values;
+void undo_clear(Undo *u) {
+    u->n_rows = u->n_values = 0;
     u->is_sorted = false;
+    memset(u->has_rank, 0, sizeof u->has_rank);
 }
 
-void undo_clear(Undo *u) {
-    undo_cut(u, 0, 0);
+void undo_drop_last(Undo *u) {
+    u->n_rows = u->kept_rows;
+    u->n_values = u->kept_values;
+    u->has_rank[u->last_rank] = false;
 }
 
 /* Capacities double, and are kept for the steps to come. */
@@ -37,19 +40,23 @@ static void *grow(void *array, size_t *max, size_t need, size_t item_bytes) {
     return must_realloc(array, *max * item_bytes);
 }
 
-void undo_add(Undo *u, const Schema *schema, const Store *store, const uint64_t *keys, uint32_t n_keys) {
-    size_t n_values = 0;
-    for (uint32_t i = 0; i < n_keys; i++)
-        n_values += schema->tables[key_table(keys[i])].width;
+bool undo_add(Undo *u, const Schema *schema, const Store *store, uint16_t rank, const uint64_t *keys, uint32_t n_keys) {
+    assert(rank < UNDO_MAX_RANKS && !u->is_sorted);
+    if (u->has_rank[rank])
+        return false;
+    u->has_rank[rank] = true;
+    u->last_rank = rank;
+    u->kept_rows = u->n_rows;
+    u->kept_values = u->n_values;
     u->rows = grow(u->rows, &u->max_rows, u->n_rows + n_keys, sizeof *u->rows);
-    u->values = grow(u->values, &u->max_values, u->n_values + n_values, sizeof *u->values);
-    if (n_keys)
-        store_pull(store, keys, n_keys, u->values + u->n_values);
     for (uint32_t i = 0; i < n_keys; i++) {
         u->rows[u->n_rows++] = (UndoRow){keys[i], u->n_values};
         u->n_values += schema->tables[key_table(keys[i])].width;
     }
-    u->is_sorted = false;
+    u->values = grow(u->values, &u->max_values, u->n_values, sizeof *u->values);
+    if (n_keys)
+        store_pull(store, keys, n_keys, u->values + u->kept_values);
+    return true;
 }
 
 static int by_key(const void *a, const void *b) {
