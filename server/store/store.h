@@ -23,8 +23,8 @@ typedef struct Store Store;
 
 typedef enum PushResult {
     PUSH_APPLIED,   /* the rows have changed */
-    PUSH_HELD,      /* sync: waits for the other ranks of its step */
-    PUSH_DUPLICATE, /* applied or held before: nothing has changed */
+    PUSH_HELD,      /* sync: waits for the other ranks of its step; a second copy of it is dropped */
+    PUSH_DUPLICATE, /* applied before: nothing has changed */
     PUSH_RETRY,     /* of a later epoch than the store's */
 } PushResult;
 
@@ -36,8 +36,8 @@ typedef struct StoreStats {
 } StoreStats;
 
 /* Borrows schema. seed: of initial values. ranks: R (1 in async). */
-Err store_open(Store **out, const Schema *schema, const OptimizerConfig *optimizer, uint64_t seed, uint32_t ranks)
-    MUST_CHECK;
+Err store_open(Store **out, const Schema *schema, const OptimizerConfig *optimizer, uint64_t seed,
+               uint32_t ranks) MUST_CHECK;
 void store_close(Store **s);
 
 /* Opens an epoch (its number is higher than the current one): clears the bits, sets `sum` rows to 0, drops held pushes.
@@ -57,15 +57,16 @@ Err store_check_keys(const Store *s, const uint64_t *keys, uint32_t n_keys, size
 /* Rows one behind the other in key order. Keys have been checked; values (sum of widths) out. */
 void store_pull(const Store *s, const uint64_t *keys, uint32_t n_keys, real *values);
 
-/* grads likewise; keys unique within the push. Work's domain and step are in range (asserted). NaN or infinity is
- * refused as ERR_PROTOCOL before anything changes. */
+/* grads likewise. Keys have been checked; work's domain, step (of the current epoch) and rank are in range (asserted).
+ * A key that occurs twice, a table that the domain does not reach, NaN or infinity is refused as ERR_PROTOCOL before
+ * anything changes: a push is applied whole or not at all. */
 Err store_push(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads,
                PushResult *result) MUST_CHECK;
 
 StoreStats store_stats(const Store *s);
 
 /* For snapshots, `evaluate` and proofs. State of a row of the table: [values | m, v of each moment set]. */
-uint32_t store_row_reals(const Store *s, int table);             /* values + state */
+uint32_t store_row_reals(const Store *s, int table); /* values + state */
 typedef void (*StoreVisit)(void *ctx, uint64_t key, const real *row);
 /* Every existing row of the table's slot, rows ascending. */
 void store_visit(const Store *s, int table, uint32_t slot, StoreVisit visit, void *ctx);

@@ -1,0 +1,128 @@
+/* Tables of rows, and how a batch of rows is found without waiting for memory once per row. */
+#include "server/store/rowtable.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+
+enum { SPARSE_CHUNK_SHIFT = 4, CACHE_LINE = 64 };
+
+#ifdef MANGROVE_DOUBLE
+#define schema_initial_row schema_initial_row_f64
+#else
+#define schema_initial_row schema_initial_row_f32
+#endif
+
+static uint32_t slot_of(uint64_t mix) {
+    return (uint32_t)(mix >> (64 - 12)); /* key_slot, of a mix that is at hand */
+}
+
+static RowRule rule_of(const Tensor *t) {
+    if (t->kind == TENSOR_EMA)
+        return RULE_EMA;
+    if (t->kind == TENSOR_SUM)
+        return RULE_SUM;
+    return t->has_l2 ? RULE_L2 : RULE_PLAIN;
+}
+
+static uint8_t *rules_of(const Schema *schema, int table) {
+    uint8_t *rules = must_alloc(schema->tables[table].n_rows);
+    for (int i = 0; i < schema->n_tensors; i++)
+        if (schema->tensors[i].table == table)
+            memset(rules + schema->tensors[i].first_row, rule_of(&schema->tensors[i]), schema->tensors[i].n_rows);
+    return rules;
+}
+
+/* Sparse rows come by the million: chunks of 16, if they are not wide. The others are few and spread over the slots:
+ * chunks of one. */
+void rowtable_init(RowTable *t, const Schema *schema, int table, OptimizerKind optimizer, uint64_t seed) {
+    const Table *declared = &schema->tables[table];
+    assert(declared->n_rows <= UINT32_MAX);
+    *t = (RowTable){.schema = schema, .seed = seed, .table = table, .width = declared->width};
+    if (!declared->is_stats) {
+        t->set_reals = optimizer_set_reals(optimizer, t->width);
+        t->n_sets = !t->set_reals ? 0 : declared->reached_by == REACHED_BY_BOTH ? 2 : 1;
+    }
+    t->shape.row_reals = t->width + t->n_sets * t->set_reals;
+    size_t row_bytes = t->shape.row_reals * sizeof(real);
+    assert(row_bytes <= SLAB_MAX_CHUNK);
+    if (declared->is_sparse) {
+        t->shape.chunk_shift = SPARSE_CHUNK_SHIFT;
+        while (t->shape.chunk_shift && (row_bytes << t->shape.chunk_shift) > SLAB_MAX_CHUNK)
+            t->shape.chunk_shift--;
+        t->sparse_rule = rule_of(&schema->tensors[declared->first_tensor]);
+    } else {
+        t->rules = rules_of(schema, table);
+    }
+}
+
+void rowtable_free(RowTable *t) {
+    for (int i = 0; i < N_SLOTS; i++)
+        subtable_free(t->slots[i]);
+    slab_free(&t->slab);
+    free(t->rules);
+    *t = (RowTable){0};
+}
+
+/* ---- finding -------------------------------------------------------------------------------------------------- */
+
+static void prefetch(const void *p, size_t bytes) {
+    const char *line = (const char *)((uintptr_t)p & ~(uintptr_t)(CACHE_LINE - 1));
+    for (; line < (const char *)p + bytes; line += CACHE_LINE)
+        __builtin_prefetch(line);
+}
+
+/* A row is four steps away: sub-table, group of the index, chunk, row. All rows of the block take each step together,
+ * so that their misses overlap. */
+void rowtable_locate(const RowTable *tables, const uint64_t *keys, uint32_t n, int moments_of, real **rows) {
+    const SubTable *subs[ROWTABLE_BLOCK];
+    uint64_t mixes[ROWTABLE_BLOCK];
+    int64_t places[ROWTABLE_BLOCK];
+    assert(n <= ROWTABLE_BLOCK);
+    for (uint32_t i = 0; i < n; i++) {
+        mixes[i] = key_mix(keys[i]);
+        subs[i] = tables[key_table(keys[i])].slots[slot_of(mixes[i])];
+        __builtin_prefetch(subs[i]);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (subs[i])
+            __builtin_prefetch(subtable_group(subs[i], mixes[i]));
+    for (uint32_t i = 0; i < n; i++) {
+        places[i] = subs[i] ? subtable_find(subs[i], mixes[i], (uint32_t)key_row(keys[i])) : SUBTABLE_NONE;
+        if (places[i] != SUBTABLE_NONE)
+            __builtin_prefetch(subtable_chunk(subs[i], tables[key_table(keys[i])].shape, places[i]));
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const RowTable *t = &tables[key_table(keys[i])];
+        rows[i] = NULL;
+        if (places[i] == SUBTABLE_NONE)
+            continue;
+        rows[i] = subtable_row(subs[i], t->shape, places[i]);
+        prefetch(rows[i], t->width * sizeof(real));
+        if (moments_of >= 0 && t->n_sets)
+            prefetch(rowtable_moments(t, rows[i], moments_of), t->set_reals * sizeof(real));
+    }
+}
+
+/* ---- creating ------------------------------------------------------------------------------------------------- */
+
+void rowtable_initial(const RowTable *t, uint64_t row, real *values) {
+    schema_initial_row(t->schema, t->seed, t->table, row, values);
+}
+
+real *rowtable_obtain(RowTable *t, uint64_t row) {
+    uint64_t mix = key_mix(key_of(t->table, row));
+    SubTable **slot = &t->slots[slot_of(mix)];
+    if (!*slot)
+        *slot = subtable_new();
+    int64_t place = subtable_find(*slot, mix, (uint32_t)row);
+    if (place != SUBTABLE_NONE)
+        return subtable_row(*slot, t->shape, place);
+    place = subtable_add(*slot, t->shape, &t->slab, t->table, mix, (uint32_t)row);
+    real *fresh = subtable_row(*slot, t->shape, place);
+    rowtable_initial(t, row, fresh);
+    memset(fresh + t->width, 0, (t->shape.row_reals - t->width) * sizeof(real));
+    return fresh;
+}

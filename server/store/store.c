@@ -1,0 +1,312 @@
+/* The store: what is applied, what is held, and the tables.
+ *
+ * DESIGN. A push passes four gates in this order: its epoch and bit (store_push), its keys and numbers (check_push),
+ * the other ranks of its step (hold), and only then the rows (apply). Nothing has changed before the last one, so a
+ * push is applied whole or not at all. The loops over keys go in blocks: all rows of a block are on their way from
+ * memory before the first is touched. */
+#include "server/store/store.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "server/store/held.h"
+#include "server/store/optimizer.h"
+#include "server/store/rowtable.h"
+#include "server/store/vectorize.h"
+
+struct Store {
+    const Schema *schema;
+    OptimizerConfig optimizer;
+    uint32_t n_ranks;
+    uint32_t epoch;
+    uint32_t n_steps[N_DOMAINS];
+    uint32_t n_applied[N_DOMAINS]; /* bits that are set */
+    uint8_t *bits[N_DOMAINS];
+    uint64_t t[N_DOMAINS];
+    Held held;
+    KeySet keys; /* scratch: the keys of the push at hand */
+    RowTable tables[SCHEMA_MAX_TABLES];
+};
+
+Err store_open(Store **out, const Schema *schema, const OptimizerConfig *optimizer, uint64_t seed, uint32_t ranks) {
+    *out = NULL;
+    for (int i = 0; i < schema->n_tables; i++)
+        if (schema->tables[i].n_rows > UINT32_MAX)
+            return err_fail(ERR_CONFIG, "table %s has %" PRIu64 " rows, a store keeps at most %" PRIu32,
+                            schema->tables[i].name, schema->tables[i].n_rows, UINT32_MAX);
+    assert(ranks >= 1);
+    Store *s = must_calloc(1, sizeof *s);
+    s->schema = schema;
+    s->optimizer = *optimizer;
+    s->n_ranks = ranks;
+    held_init(&s->held, ranks);
+    for (int i = 0; i < schema->n_tables; i++)
+        rowtable_init(&s->tables[i], schema, i, optimizer->kind, seed);
+    *out = s;
+    return OK;
+}
+
+void store_close(Store **s) {
+    if (!*s)
+        return;
+    for (int i = 0; i < (*s)->schema->n_tables; i++)
+        rowtable_free(&(*s)->tables[i]);
+    for (int d = 0; d < N_DOMAINS; d++)
+        free((*s)->bits[d]);
+    held_free(&(*s)->held);
+    keyset_free(&(*s)->keys);
+    free(*s);
+    *s = NULL;
+}
+
+/* ---- what is applied ------------------------------------------------------------------------------------------ */
+
+static void reset_bits(Store *s, uint32_t epoch, const uint32_t n_steps[N_DOMAINS]) {
+    s->epoch = epoch;
+    for (int d = 0; d < N_DOMAINS; d++) {
+        free(s->bits[d]);
+        s->bits[d] = must_calloc(bitmap_bytes(n_steps[d]) + 1, 1);
+        s->n_steps[d] = n_steps[d];
+        s->n_applied[d] = 0;
+    }
+    held_drop_all(&s->held);
+}
+
+static void reset_sums(Store *s) {
+    for (int i = 0; i < s->schema->n_tensors; i++) {
+        const Tensor *t = &s->schema->tensors[i];
+        for (uint64_t row = t->first_row; t->kind == TENSOR_SUM && row < t->first_row + t->n_rows; row++) {
+            uint64_t key = key_of(t->table, row);
+            real *values;
+            rowtable_locate(s->tables, &key, 1, -1, &values);
+            if (values)
+                memset(values, 0, s->tables[t->table].width * sizeof(real));
+        }
+    }
+}
+
+void store_open_epoch(Store *s, uint32_t epoch, const uint32_t n_steps[N_DOMAINS]) {
+    assert(epoch > s->epoch);
+    reset_bits(s, epoch, n_steps);
+    reset_sums(s);
+}
+
+uint32_t store_epoch(const Store *s) {
+    return s->epoch;
+}
+
+const uint8_t *store_bitmap(const Store *s, int domain, uint32_t *n_bits) {
+    *n_bits = s->n_steps[domain];
+    return s->bits[domain];
+}
+
+bool store_is_applied(const Store *s, const Work *work) {
+    if (work->epoch != s->epoch)
+        return work->epoch < s->epoch;
+    assert(work->domain < N_DOMAINS && work->step < s->n_steps[work->domain]);
+    return bitmap_get(s->bits[work->domain], work->step);
+}
+
+uint64_t store_applied_count(const Store *s) {
+    return (uint64_t)s->n_applied[DOMAIN_A] + s->n_applied[DOMAIN_B];
+}
+
+/* ---- pull ----------------------------------------------------------------------------------------------------- */
+
+Err store_check_keys(const Store *s, const uint64_t *keys, uint32_t n_keys, size_t *n_values) {
+    size_t n = 0;
+    for (uint32_t i = 0; i < n_keys; i++) {
+        int table = key_table(keys[i]);
+        if (table >= s->schema->n_tables)
+            return err_fail(ERR_PROTOCOL, "key %" PRIu32 " names table %d, there are %d", i, table,
+                            s->schema->n_tables);
+        if (key_row(keys[i]) >= s->schema->tables[table].n_rows)
+            return err_fail(ERR_PROTOCOL, "key %" PRIu32 " names row %" PRIu64 " of table %s, which has %" PRIu64, i,
+                            key_row(keys[i]), s->schema->tables[table].name, s->schema->tables[table].n_rows);
+        n += s->schema->tables[table].width;
+    }
+    if (n_values)
+        *n_values = n;
+    return OK;
+}
+
+static uint32_t block_size(uint32_t n_left) {
+    return n_left < ROWTABLE_BLOCK ? n_left : ROWTABLE_BLOCK;
+}
+
+void store_pull(const Store *s, const uint64_t *keys, uint32_t n_keys, real *values) {
+    real *rows[ROWTABLE_BLOCK];
+    for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK) {
+        uint32_t n = block_size(n_keys - first);
+        rowtable_locate(s->tables, keys + first, n, -1, rows);
+        for (uint32_t i = 0; i < n; i++) {
+            const RowTable *t = &s->tables[key_table(keys[first + i])];
+            if (rows[i])
+                memcpy(values, rows[i], t->width * sizeof(real));
+            else
+                rowtable_initial(t, key_row(keys[first + i]), values);
+            values += t->width;
+        }
+    }
+}
+
+/* ---- push ----------------------------------------------------------------------------------------------------- */
+
+/* x - x is 0 for a number and NaN for the rest; the or of the bits does not care for order, so it becomes vector code.
+ */
+VECTORIZE static bool all_finite(const real *x, size_t n) {
+    int n_bad = 0;
+    for (size_t i = 0; i < n; i++)
+        n_bad |= !(x[i] - x[i] == 0);
+    return !n_bad;
+}
+
+/* Gate two: distinct keys of tables that the domain reaches, finite numbers. Gives the number of values. */
+static Err check_push(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads,
+                      size_t *n_values) {
+    *n_values = 0;
+    keyset_reset(&s->keys, n_keys);
+    for (uint32_t i = 0; i < n_keys; i++) {
+        bool is_new;
+        const Table *table = &s->schema->tables[key_table(keys[i])];
+        keyset_add(&s->keys, keys[i], &is_new);
+        if (!is_new)
+            return err_fail(ERR_PROTOCOL, "a push names row %" PRIu64 " of table %s twice", key_row(keys[i]),
+                            table->name);
+        if (!(table->reached_by >> work->domain & 1))
+            return err_fail(ERR_PROTOCOL, "a push of domain %c changes table %s, which its steps do not reach",
+                            'A' + work->domain, table->name);
+        *n_values += table->width;
+    }
+    if (!all_finite(grads, *n_values))
+        return err_fail(ERR_PROTOCOL,
+                        "the gradients of epoch %" PRIu32 ", domain %c, step %" PRIu32
+                        " are not finite: has the training diverged?",
+                        work->epoch, 'A' + work->domain, work->step);
+    return OK;
+}
+
+static void apply_rows(Store *s, const Update *update, int domain, const uint64_t *keys, uint32_t n_keys,
+                       const real *grads) {
+    real *rows[ROWTABLE_BLOCK];
+    for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK) {
+        uint32_t n = block_size(n_keys - first);
+        rowtable_locate(s->tables, keys + first, n, domain, rows);
+        for (uint32_t i = 0; i < n; i++) {
+            uint64_t row = key_row(keys[first + i]);
+            RowTable *t = &s->tables[key_table(keys[first + i])];
+            real *values = rows[i] ? rows[i] : rowtable_obtain(t, row);
+            optimizer_apply(update, rowtable_rule(t, row), values, rowtable_moments(t, values, domain), grads,
+                            t->width);
+            grads += t->width;
+        }
+    }
+}
+
+/* Gate four: from here on the step counts. */
+static void apply(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads) {
+    Update update = optimizer_update(&s->optimizer, ++s->t[work->domain]);
+    apply_rows(s, &update, work->domain, keys, n_keys, grads);
+    bitmap_set(s->bits[work->domain], work->step);
+    s->n_applied[work->domain]++;
+}
+
+/* Gate three: keeps the push until all ranks of its step are here. */
+static Err hold(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads, size_t n_values,
+                PushResult *result) {
+    HeldStep *step = held_step(&s->held, work);
+    if (!step)
+        return err_fail(ERR_PROTOCOL, "%d steps wait for their ranks: sync steps are pushed in order", HELD_MAX_STEPS);
+    held_add(step, work->rank, keys, n_keys, grads, n_values);
+    *result = PUSH_HELD;
+    if (step->n_here < s->n_ranks)
+        return OK;
+    const Gradients *sum = held_sum(&s->held, step, s->schema);
+    held_drop(step);
+    if (!all_finite(sum->grads, sum->n_grads))
+        return err_fail(ERR_PROTOCOL,
+                        "the sum of the ranks' gradients of epoch %" PRIu32 ", domain %c, step %" PRIu32
+                        " is not finite: has the training diverged?",
+                        work->epoch, 'A' + work->domain, work->step);
+    apply(s, work, sum->keys, sum->n_keys, sum->grads);
+    *result = PUSH_APPLIED;
+    return OK;
+}
+
+Err store_push(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads,
+               PushResult *result) {
+    size_t n_values;
+    assert(work->domain < N_DOMAINS && work->rank < s->n_ranks);
+    if (work->epoch > s->epoch) {
+        *result = PUSH_RETRY;
+        return OK;
+    }
+    if (store_is_applied(s, work)) {
+        *result = PUSH_DUPLICATE;
+        return OK;
+    }
+    if (s->n_ranks > 1 && held_has(&s->held, work)) {
+        *result = PUSH_HELD;
+        return OK;
+    }
+    Err e = check_push(s, work, keys, n_keys, grads, &n_values);
+    if (e != OK)
+        return e;
+    if (s->n_ranks > 1)
+        return hold(s, work, keys, n_keys, grads, n_values, result);
+    apply(s, work, keys, n_keys, grads);
+    *result = PUSH_APPLIED;
+    return OK;
+}
+
+/* ---- as a whole ----------------------------------------------------------------------------------------------- */
+
+StoreStats store_stats(const Store *s) {
+    StoreStats stats = {.held_bytes = held_bytes(&s->held)};
+    for (int i = 0; i < s->schema->n_tables; i++) {
+        stats.used_bytes += sizeof s->tables[i] + s->tables[i].slab.total_bytes;
+        for (int slot = 0; slot < N_SLOTS; slot++) {
+            const SubTable *sub = s->tables[i].slots[slot];
+            if (!sub)
+                continue;
+            stats.n_rows += sub->n_rows;
+            stats.used_bytes += subtable_bytes(sub);
+        }
+    }
+    memcpy(stats.t, s->t, sizeof stats.t);
+    return stats;
+}
+
+uint32_t store_row_reals(const Store *s, int table) {
+    return s->tables[table].shape.row_reals;
+}
+
+void store_visit(const Store *s, int table, uint32_t slot, StoreVisit visit, void *ctx) {
+    const RowTable *t = &s->tables[table];
+    const SubTable *sub = t->slots[slot];
+    if (!sub)
+        return;
+    SubTablePlace *places = subtable_sorted(sub);
+    for (uint32_t i = 0; i < sub->n_rows; i++)
+        visit(ctx, key_of(table, places[i].row), subtable_row(sub, t->shape, places[i].place));
+    free(places);
+}
+
+void store_put(Store *s, uint64_t key, const real *row) {
+    RowTable *t = &s->tables[key_table(key)];
+    memcpy(rowtable_obtain(t, key_row(key)), row, t->shape.row_reals * sizeof(real));
+}
+
+void store_restore(Store *s, uint32_t epoch, const uint32_t n_steps[N_DOMAINS], const uint8_t *const bitmap[N_DOMAINS],
+                   const uint64_t t[N_DOMAINS]) {
+    reset_bits(s, epoch, n_steps);
+    for (int d = 0; d < N_DOMAINS; d++) {
+        memcpy(s->bits[d], bitmap[d], bitmap_bytes(n_steps[d]));
+        s->n_applied[d] = bitmap_count(s->bits[d], n_steps[d]);
+        s->t[d] = t[d];
+    }
+}

@@ -1,0 +1,67 @@
+/* A sub-table: the rows of one table that share a slot, found by their row number.
+ *
+ * DESIGN. An index of groups, each one cache line of seven places: a tag byte, the row number and the index of the row
+ * in the slab. A lookup compares seven tags at once in a 64-bit word and almost never more than one row number. Probing
+ * goes from group to group and ends at the first that is not full, which is enough because rows are never removed. The
+ * index grows by half and stays under 6/7 full.
+ *
+ * The rows lie in chunks of a fixed number of rows, cut from the table's slab: rows do not move, growth copies nothing
+ * but the index, and the chunk is the unit of copy-on-write. What lies in a row is the caller's business. */
+#ifndef MANGROVE_SERVER_STORE_SUBTABLE_H
+#define MANGROVE_SERVER_STORE_SUBTABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/real.h"
+#include "server/store/slab.h"
+
+enum { SUBTABLE_GROUP = 7, SUBTABLE_NONE = -1 };
+
+typedef struct SubTableGroup {
+    uint8_t tags[8]; /* 0: free; the eighth is unused */
+    uint32_t rows[SUBTABLE_GROUP];
+    uint32_t places[SUBTABLE_GROUP];
+} SubTableGroup;
+_Static_assert(sizeof(SubTableGroup) == 64, "a group is a cache line");
+
+typedef struct SubTable {
+    SubTableGroup *groups; /* (n_groups), aligned to 64 */
+    real **chunks;
+    uint32_t n_groups, n_rows, n_chunks, chunk_capacity;
+} SubTable;
+
+/* How the rows of a table lie: the same for all of its sub-tables. */
+typedef struct RowShape {
+    uint32_t row_reals;
+    uint32_t chunk_shift; /* a chunk holds 1 << chunk_shift rows */
+} RowShape;
+
+SubTable *subtable_new(void);
+void subtable_free(SubTable *s);          /* not its rows, which belong to the slab */
+size_t subtable_bytes(const SubTable *s); /* what it has allocated beside the rows */
+
+/* mix: key_mix of the row's key. The place of the row, or SUBTABLE_NONE. */
+int64_t subtable_find(const SubTable *s, uint64_t mix, uint32_t row);
+/* Adds a row that is not there and gives its place; its contents are undefined. table: number in the schema. */
+int64_t subtable_add(SubTable *s, RowShape shape, Slab *slab, int table, uint64_t mix, uint32_t row);
+
+static inline SubTableGroup *subtable_group(const SubTable *s, uint64_t mix) {
+    return &s->groups[(uint32_t)mix * (uint64_t)s->n_groups >> 32];
+}
+static inline real **subtable_chunk(const SubTable *s, RowShape shape, int64_t place) {
+    return &s->chunks[(uint64_t)place >> shape.chunk_shift];
+}
+static inline real *subtable_row(const SubTable *s, RowShape shape, int64_t place) {
+    size_t in_chunk = (size_t)place & (((size_t)1 << shape.chunk_shift) - 1);
+    return *subtable_chunk(s, shape, place) + in_chunk * shape.row_reals;
+}
+
+/* (row, place) of every row, rows ascending; caller frees. */
+typedef struct SubTablePlace {
+    uint32_t row, place;
+} SubTablePlace;
+SubTablePlace *subtable_sorted(const SubTable *s);
+
+#endif
