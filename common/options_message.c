@@ -121,7 +121,7 @@ Err option_refuse_text(const Option *o, const char *text, Origin where) {
     char found[FOUND_TEXT + 32];
     found_text(text, found);
     if (o->refused && !strncmp(text, o->refused, strlen(o->refused)))
-        strcat(found, ", which is not available yet,");
+        strcat(found, ", which is not available yet");
     return option_refuse(o, found, o->type == OPTION_ENUM ? nearest_value(o, text) : NULL, where);
 }
 

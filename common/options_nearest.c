@@ -87,7 +87,8 @@ const char *nearest_variable(const char *name, char out[OPTION_VARIABLE]) {
         option_variable(&OPTIONS[i], out);
         consider(&n, OPTIONS[i].name, edit_distance(name, out));
     }
-    if (!found(&n, last_part(name)))
+    const char *section = name + strlen("MANGROVE_"), *leaf = strchr(section, '_');
+    if (!found(&n, leaf ? leaf + 1 : section))
         return NULL;
     option_variable(&OPTIONS[option_find(n.name, strlen(n.name))], out);
     return out;

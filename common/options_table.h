@@ -93,9 +93,11 @@ typedef struct Loader {
 /* "conf.yaml:3", "MANGROVE_TRAIN_SEED", "--set"; UNSET: "configuration". */
 void origin_text(const Option *o, const Origin *where, char out[OPTION_WHERE]);
 
-/* ERR_CONFIG with the whole sentence. A list as text is "20,10" or "[20, 10]". */
+/* Each: ERR_CONFIG with the whole sentence. A list as text is "20,10" or "[20, 10]". */
 Err option_set(Loader *l, const Option *o, const char *text, Origin where) MUST_CHECK;
-Err option_set_list(Loader *l, const Option *o, const char *const *items, int n_items, Origin where) MUST_CHECK;
+/* Element i of an INTS option, from 0; and when n elements have been set, where the list began. */
+Err option_set_item(Loader *l, const Option *o, int i, const char *text, Origin where) MUST_CHECK;
+Err option_end_list(Loader *l, const Option *o, int n, Origin where) MUST_CHECK;
 /* The value as YAML, and as JSON where is_json (which puts names of enums in quotes). */
 void option_print(const Option *o, const Config *c, bool is_json, char out[OPTION_VALUE]);
 /* ---- messages (options_message.c) ---- */
@@ -120,7 +122,7 @@ Err option_unknown(const char *where, const char *key, int section);
 /* ---- the name that was most likely meant (options_nearest.c); NULL if none is near ---- */
 const char *nearest_key(const char *key, int section);
 const char *nearest_value(const Option *o, const char *text);
-/* Of the environment; out is the variable's name. */
+/* name begins with MANGROVE_; the answer lies in out. */
 const char *nearest_variable(const char *name, char out[OPTION_VARIABLE]);
 
 /* ---- YAML (options_yaml.c) ---- */

@@ -174,20 +174,21 @@ static bool set_scalar(Config *c, const Option *o, const char *text) {
     return false;
 }
 
-Err option_set_list(Loader *l, const Option *o, const char *const *items, int n_items, Origin where) {
-    if (o->type != OPTION_INTS)
-        return option_refuse(o, "a list", NULL, where);
+Err option_set_item(Loader *l, const Option *o, int i, const char *text, Origin where) {
+    int *field = field_of(&l->config, o);
+    if ((size_t)i < o->capacity && !set_integer(o, text, &field[i]))
+        return option_refuse_text(o, text, where);
+    return OK;
+}
+
+Err option_end_list(Loader *l, const Option *o, int n, Origin where) {
     char found[32];
-    snprintf(found, sizeof found, "%d elements", n_items);
-    if (n_items < 1 || (size_t)n_items > o->capacity)
+    snprintf(found, sizeof found, "%d elements", n);
+    if (n < 1 || (size_t)n > o->capacity)
         return option_refuse(o, found, NULL, where);
     int *field = field_of(&l->config, o);
-    memset(field, 0, o->capacity * sizeof *field);
-    for (int i = 0; i < n_items; i++) {
-        if (!set_integer(o, items[i], &field[i]))
-            return option_refuse_text(o, items[i], where);
-    }
-    *(int *)((char *)&l->config + o->count_offset) = n_items;
+    memset(field + n, 0, (o->capacity - (size_t)n) * sizeof *field); /* equal configurations have equal bytes */
+    *(int *)((char *)&l->config + o->count_offset) = n;
     l->origin[o - OPTIONS] = where;
     return OK;
 }
@@ -201,21 +202,22 @@ static char *trim(char *text) {
 
 /* "20,10" or "[20, 10]" */
 static Err set_list_text(Loader *l, const Option *o, const char *text, Origin where) {
-    char copy[256], *items[CONFIG_MAX_WIDTHS + 2], *rest = copy, *item;
+    char copy[256], *rest = copy, *item;
     size_t length = strlen(text);
-    bool is_bracketed = length >= 2 && text[0] == '[' && text[length - 1] == ']';
     if (length >= sizeof copy)
         return option_refuse_text(o, text, where);
     memcpy(copy, text, length + 1);
-    if (is_bracketed) {
+    if (length >= 2 && text[0] == '[' && text[length - 1] == ']') {
         copy[length - 1] = 0;
         rest = copy + 1;
     }
     int n = 0;
-    while ((item = strsep(&rest, ",")) && n <= CONFIG_MAX_WIDTHS + 1) {
-        items[n++] = trim(item);
+    while ((item = strsep(&rest, ","))) {
+        Err e = option_set_item(l, o, n++, trim(item), where);
+        if (e)
+            return e;
     }
-    return option_set_list(l, o, (const char *const *)items, n, where);
+    return option_end_list(l, o, n, where);
 }
 
 Err option_set(Loader *l, const Option *o, const char *text, Origin where) {

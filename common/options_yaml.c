@@ -9,7 +9,7 @@
 #include <string.h>
 #include <yaml.h>
 
-enum { YAML_MAX_SCALAR = 64 << 10, YAML_MAX_ITEM = 64 };
+enum { YAML_MAX_SCALAR = 64 << 10 };
 
 typedef struct Reader {
     yaml_parser_t parser;
@@ -108,25 +108,19 @@ static const char *found_here(const Reader *r, char out[FOUND_TEXT]) {
 /* ---- values, keys, sections: each is entered at its first event and left at its last ---- */
 
 static Err read_list(Reader *r, const Option *o) {
-    char items[CONFIG_MAX_WIDTHS + 2][YAML_MAX_ITEM], found[FOUND_TEXT];
-    const char *pointers[CONFIG_MAX_WIDTHS + 2];
-    Origin where = origin_of(r);
+    char found[FOUND_TEXT];
+    Origin begin = origin_of(r);
     int n = 0;
     Err e;
     if (o->type != OPTION_INTS)
-        return option_refuse(o, "a list", NULL, where);
+        return option_refuse(o, "a list", NULL, begin);
     while (!(e = next(r)) && r->event.type != YAML_SEQUENCE_END_EVENT) {
         if (r->event.type != YAML_SCALAR_EVENT || is_null(r))
             return option_refuse(o, found_here(r, found), NULL, origin_of(r));
-        if (n == CONFIG_MAX_WIDTHS + 1)
-            continue; /* too many already: the table's sentence says so */
-        if (strlen(scalar(r)) >= YAML_MAX_ITEM)
-            return option_refuse_text(o, scalar(r), origin_of(r));
-        strcpy(items[n], scalar(r));
-        pointers[n] = items[n];
-        n++;
+        if ((e = option_set_item(r->loader, o, n++, scalar(r), origin_of(r))))
+            return e;
     }
-    return e ? e : option_set_list(r->loader, o, pointers, n, where);
+    return e ? e : option_end_list(r->loader, o, n, begin);
 }
 
 static Err read_value(Reader *r, const Option *o) {
@@ -140,23 +134,22 @@ static Err read_value(Reader *r, const Option *o) {
 
 /* The key at the current event; section -1 at the top. index out: of the option, or of the section. */
 static Err read_key(Reader *r, int section, int *index) {
-    char key[OPTION_NAME + YAML_MAX_ITEM], where[OPTION_WHERE], found[FOUND_TEXT];
+    char key[2 * OPTION_NAME], where[OPTION_WHERE], found[FOUND_TEXT];
+    bool is_top = section < 0;
     if (r->event.type != YAML_SCALAR_EVENT || is_null(r))
         return fail(r, "found %s, expected the name of a key", found_here(r, found));
     found_text(scalar(r), found);
     if (strchr(scalar(r), '.'))
         return fail(r, "found the key %s, expected a section with its keys below it", found);
-    if (section < 0)
-        *index = section_find(scalar(r), strlen(scalar(r)));
-    snprintf(key, sizeof key, "%s%s%.*s", section < 0 ? "" : SECTIONS[section].name, section < 0 ? "" : ".",
-             YAML_MAX_ITEM, scalar(r));
-    if (section >= 0)
-        *index = option_find(key, strlen(key));
-    Origin here = origin_of(r);
-    origin_text(NULL, &here, where);
-    if (*index < 0)
+    snprintf(key, sizeof key, "%s%s%.*s", is_top ? "" : SECTIONS[section].name, is_top ? "" : ".", OPTION_NAME,
+             scalar(r));
+    *index = is_top ? section_find(key, strlen(key)) : option_find(key, strlen(key));
+    if (*index < 0) {
+        Origin here = origin_of(r);
+        origin_text(NULL, &here, where);
         return option_unknown(where, key, section);
-    int *seen = section < 0 ? &r->section_line[*index] : &r->option_line[*index];
+    }
+    int *seen = is_top ? &r->section_line[*index] : &r->option_line[*index];
     if (*seen)
         return fail(r, "found %s a second time, the first is in line %d", key, *seen);
     *seen = line_of(r);
