@@ -114,7 +114,8 @@ static Err on_welcome(Member *m, Message *message) {
     err = geometry_init(&m->geometry, m->info->counts[m->config.eval.protocol], m->info->n_chunks, ranks,
                         (uint32_t)train->batch, (uint32_t)m->config.eval.batch);
     if (!err)
-        err = m->env.welcomed(m->env.ctx, &m->config, &m->geometry, (uint32_t)w->rank);
+        err = m->env.welcomed(m->env.ctx, &m->config, &m->geometry,
+                              &(WorkerIdentity){.job = m->job, .id = m->id, .rank = (uint32_t)w->rank});
     if (!err)
         m->state = WELCOMED;
     return err;

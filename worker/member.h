@@ -24,6 +24,11 @@ typedef struct ClusterView {
     char **endpoints;        /* (n_servers) */
 } ClusterView;
 
+/* What the scheduler calls this worker. */
+typedef struct WorkerIdentity {
+    uint32_t job, id, rank;
+} WorkerIdentity;
+
 typedef struct MemberStats {
     uint64_t n_steps, n_instances; /* of the lease in hand */
     uint64_t sent_bytes, received_bytes;
@@ -33,7 +38,7 @@ typedef struct MemberEnv {
     void *ctx;
     void (*send)(void *ctx, Message *m); /* to the scheduler; takes the frames */
     /* Once: the configuration is known and fits the data. Borrowed for the member's life. */
-    Err (*welcomed)(void *ctx, const Config *config, const Geometry *geometry, uint32_t rank);
+    Err (*welcomed)(void *ctx, const Config *config, const Geometry *geometry, const WorkerIdentity *who);
     /* The servers are these: answered by member_on_connected(). */
     Err (*viewed)(void *ctx, const ClusterView *view);
     /* Do this; answered by member_on_lease_over(). Takes the assignment. */
