@@ -10,7 +10,12 @@
 #include "common/err.h"
 #include "common/work.h"
 
-enum { DATAINFO_FORMAT = 1, N_PROBES = 3 };
+enum {
+    DATAINFO_FORMAT = 1,
+    DATAINFO_MAX_BYTES = 8 * 1024 * 1024, /* a manifest of a thousand million instances is smaller */
+    DATAINFO_MAX_CHUNKS = 1 << 17,
+    N_PROBES = 3,
+};
 
 /* The user-blind rules of the specification, in this order: newest first, popular first, cold first. */
 typedef struct Probe {
@@ -18,11 +23,11 @@ typedef struct Probe {
 } Probe;
 
 typedef struct DataInfo {
-    uint64_t fingerprint;          /* of inputs and options */
-    uint32_t n_items, n_users;     /* ids are smaller than this; 0 counts */
+    uint64_t fingerprint;      /* of inputs and options */
+    uint32_t n_items, n_users; /* ids are smaller than this; 0 counts */
     uint32_t n_chunks;
-    uint32_t n_train_items[N_DOMAINS]; /* distinct items that training touches, for the plan */
-    ChunkCounts *counts[N_PROTOCOLS];  /* (n_chunks) each, owned */
+    uint32_t n_train_items[N_DOMAINS];                        /* distinct items that training touches, for the plan */
+    ChunkCounts *counts[N_PROTOCOLS];                         /* (n_chunks) each, owned */
     Probe probes[N_PROTOCOLS][N_DOMAINS][N_SPLITS][N_PROBES]; /* SPLIT_TRAIN unused */
 } DataInfo;
 

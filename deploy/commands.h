@@ -3,7 +3,8 @@
 #define MANGROVE_DEPLOY_COMMANDS_H
 
 /* X(name, sentence) in the order of the help text. */
-#define COMMANDS(X)
+#define COMMANDS(X)                                                                                                    \
+    X(prepare, "turn two ratings files into a prepared data set")
 
 /* argv[0] is "mangrove <name>". Returns the exit code. */
 #define X(name, sentence) int cmd_##name(int argc, char **argv);

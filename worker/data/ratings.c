@@ -1,0 +1,152 @@
+/* Ratings files, row by row. */
+#include "worker/data/ratings.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/data/columns.h"
+#include "worker/data/fields.h"
+
+enum { MAX_NUMBER = 32 };            /* characters of a time */
+static const double TIME_END = 1e11; /* the year 5138; milliseconds of our days lie above */
+
+/* The length of the UTF-8 character at s (RFC 3629: no surrogates, no long forms), or 0. */
+static size_t utf8_length(const unsigned char *s, size_t left) {
+    if (s[0] < 0x80)
+        return 1;
+    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || n > left)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    bool is_outside = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+                      (s[0] == 0xf4 && s[1] > 0x8f);
+    return is_outside ? 0 : n;
+}
+
+/* NULL, or what is wrong with the name. */
+static const char *judge_name(const Field *field) {
+    const unsigned char *s = (const unsigned char *)field->text;
+    if (field->length == 0)
+        return "is empty";
+    if (field->length > RATINGS_MAX_NAME)
+        return "is longer than 255 bytes";
+    for (size_t i = 0, n; i < field->length; i += n) {
+        if (s[i] < 0x20 || s[i] == 0x7f)
+            return "holds a control character";
+        n = utf8_length(s + i, field->length - i);
+        if (n == 0)
+            return "is not UTF-8";
+    }
+    return NULL;
+}
+
+static bool parse_time(const Field *field, int64_t *out) {
+    char text[MAX_NUMBER + 1], *end;
+    if (field->length == 0 || field->length > MAX_NUMBER)
+        return false;
+    memcpy(text, field->text, field->length);
+    text[field->length] = 0;
+    bool is_plain = strspn(text, "0123456789") == field->length && field->length <= 18;
+    double value = is_plain ? (double)strtoll(text, &end, 10) : strtod(text, &end);
+    if (end != text + field->length || !(value >= 0 && value < TIME_END) || strpbrk(text, "xX "))
+        return false;
+    *out = (int64_t)value;
+    return true;
+}
+
+typedef struct Reader {
+    const char *path;
+    Columns columns;
+    Splitter *splitter;
+    RatingsStats *stats;
+} Reader;
+
+/* Counts the row; the first one's reason is kept. */
+static bool reject(Reader *r, const Line *line, const char *what, const char *reason) {
+    RatingsStats *s = r->stats;
+    if (s->n_bad == 0)
+        snprintf(s->bad_reason, sizeof s->bad_reason, "%s %s", what, reason);
+    if (s->n_bad < RATINGS_BAD_LINES)
+        s->bad_lines[s->n_bad] = line->number;
+    s->n_bad++;
+    return false;
+}
+
+static bool parse_row(Reader *r, const Line *line, RatingsRow *row) {
+    const Columns *c = &r->columns;
+    Fields fields;
+    const char *reason;
+    if (line->is_too_long)
+        return reject(r, line, "the line", "is longer than 65,536 bytes");
+    if (!splitter_split(r->splitter, line, &fields))
+        return reject(r, line, "the line", "has quotes that do not match");
+    if (fields.n <= c->user || fields.n <= c->item || fields.n <= c->time)
+        return reject(r, line, "the line", "has too few fields");
+    const Field *user = &fields.at[c->user], *item = &fields.at[c->item];
+    if ((reason = judge_name(user)))
+        return reject(r, line, "the user", reason);
+    if ((reason = judge_name(item)))
+        return reject(r, line, "the item", reason);
+    if (!parse_time(&fields.at[c->time], &row->time))
+        return reject(r, line, "the time", "is no number of seconds in [0, 1e11)");
+    row->user = user->text;
+    row->user_length = user->length;
+    row->item = item->text;
+    row->item_length = item->length;
+    return true;
+}
+
+static Err read_rows(Reader *r, Input *in, Err (*sink)(void *, const RatingsRow *), void *self) {
+    Line line;
+    bool has_line;
+    Err err;
+    while (!(err = input_read_line(in, &line, &has_line)) && has_line) {
+        RatingsRow row;
+        if ((line.number == 1 && r->columns.has_header) || (line.length == 0 && !line.is_too_long))
+            continue;
+        r->stats->n_rows++;
+        if (parse_row(r, &line, &row) && (err = sink(self, &row)))
+            return err;
+    }
+    r->stats->n_bytes = input_bytes(in);
+    r->stats->hash = input_hash(in);
+    return err;
+}
+
+static Err judge_file(const Reader *r, double max_bad) {
+    const RatingsStats *s = r->stats;
+    if (s->n_rows == 0)
+        return err_fail(ERR_DATA, "%s holds no rows", r->path);
+    if ((double)s->n_bad <= max_bad * (double)s->n_rows)
+        return OK;
+    char lines[RATINGS_BAD_LINES * 24] = "";
+    for (size_t i = 0, at = 0; i < RATINGS_BAD_LINES && i < s->n_bad; i++)
+        at +=
+            (size_t)snprintf(lines + at, sizeof lines - at, i ? ", %llu" : "%llu", (unsigned long long)s->bad_lines[i]);
+    return err_fail(
+        ERR_DATA, "%s: %llu of %llu rows are malformed, more than --max-bad %g %%; the first lines are %s, where %s",
+        r->path, (unsigned long long)s->n_bad, (unsigned long long)s->n_rows, max_bad * 100, lines, s->bad_reason);
+}
+
+Err ratings_read(const char *path, const RatingsOptions *options, Err (*sink)(void *self, const RatingsRow *row),
+                 void *self, RatingsStats *stats) {
+    *stats = (RatingsStats){0};
+    Reader r = {.path = path, .stats = stats};
+    Input *in;
+    Err err = columns_sniff(path, options, &r.columns);
+    if (err)
+        return err;
+    if ((err = input_open(&in, path)))
+        return err;
+    r.splitter = splitter_open(r.columns.is_csv);
+    err = read_rows(&r, in, sink, self);
+    if (!err)
+        err = judge_file(&r, options->max_bad);
+    splitter_close(&r.splitter);
+    input_close(&in);
+    return err;
+}
