@@ -46,6 +46,13 @@ void message_add_bytes(Message *m, const void *data, size_t size_bytes) {
     } while (size_bytes);
 }
 
+size_t message_frame_bytes(const Message *m) {
+    size_t n = 0;
+    for (int i = 0; i < m->n_frames; i++)
+        n += m->frames[i].size_bytes;
+    return n;
+}
+
 static Frame joined(const Frame *frames, int n, size_t size_bytes) {
     Buffer *buffer = buffer_new(size_bytes);
     uint8_t *to = buffer_data(buffer);

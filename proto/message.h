@@ -182,6 +182,8 @@ void message_move(Message *dst, Message *src);
 void *message_add_frame(Message *m, size_t size_bytes);
 /* Appends as many frames as the bytes need (at least one), copying them. */
 void message_add_bytes(Message *m, const void *data, size_t size_bytes);
+/* Bytes of all raw frames together. */
+size_t message_frame_bytes(const Message *m);
 /* The bytes of frames [first, first + n), which must exist, in one piece: the frame itself where it is one and aligned to
  * 8 bytes, else a copy that lives as long as the message. size out. n 0: NULL. */
 const void *message_bytes(Message *m, int first, int n, size_t *size_bytes);
