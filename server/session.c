@@ -368,7 +368,7 @@ int session_rank(const Session *s) {
     return s->state == SESSION_JOINING ? -1 : (int)s->up.rank;
 }
 
-const Store *session_store(const Session *s) {
+Store *session_store(const Session *s) {
     return s->store;
 }
 

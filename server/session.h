@@ -62,8 +62,8 @@ void session_on_stop(Session *s);
 void session_on_written(Session *s, Err result, const char *files, uint64_t now_ms);
 
 int session_rank(const Session *s); /* among the servers; -1 before WELCOME */
-/* For proofs: NULL before the VIEW. */
-const Store *session_store(const Session *s);
+/* For `train --local`, whose trainer calls it instead of sending messages, and for proofs. NULL before the VIEW. */
+Store *session_store(const Session *s);
 SessionStats session_stats(const Session *s);
 
 #endif
