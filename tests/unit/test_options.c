@@ -107,7 +107,7 @@ static const struct {
     {"data: {dir: \"a\\tb\"}", "c.yaml:1: data.dir: found \"a?b\", expected 1 to 511 printable bytes"},
     {"data: {dir: \"a\\0b\"}", "c.yaml:1: found a 0 byte in a value"},
     {"model: {name: a-name-that-is-longer-than-any-model-has-or-should-have-at-all}",
-     "c.yaml:1: model.name: found \"a-name-that-is-longer-than-any-model-has-or-should-have-at-...\", "
+     "c.yaml:1: model.name: found \"a-name-that-is-longer-than-any-model-has-or-should-have-at...\", "
      "expected 1 to 31 printable bytes"},
     {"cluster: {bind: '127.0.0.1:80'}",
      "c.yaml:1: cluster.bind: found \"127.0.0.1:80\", expected tcp://address:port in at most 511 bytes"},
@@ -122,7 +122,7 @@ static const struct {
     {"train: {seed: 3}\n---\ntrain: {seed: 4}\n", "c.yaml:2: found a second document, expected one"},
     {"a: {b: {c: {d: {e: {f: {g: {h: {i: {j: 1}}}}}}}}}",
      "c.yaml:1: unknown key \"a\"; a configuration has " SECTION_LIST},
-    {"train:\n  seed: [1\n", "c.yaml:3: not YAML: while parsing a flow sequence, did not find expected ',' or ']'"},
+    {"model:\n  mlp: [1\n", "c.yaml:3: not YAML: while parsing a flow sequence, did not find expected ',' or ']'"},
     {"train: {seed: 1\x01}", "c.yaml:1: not YAML: control characters are not allowed"},
     /* keys that do not fit together */
     {"train: {ranks: 4}", "c.yaml:1: train.ranks: found 4, expected 1 unless train.consistency is sync"},
