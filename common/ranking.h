@@ -8,6 +8,8 @@
 
 #include "common/config.h"
 
+enum { RANKING_CANDIDATES = 10 }; /* of an evaluation instance: the positive and nine negatives */
+
 typedef struct RankingMetrics {
     uint64_t n;                    /* positives */
     double auc;                    /* over all rows pooled */

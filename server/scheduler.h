@@ -1,6 +1,6 @@
-/* The scheduler's state machine: (message or tick, now) -> messages and effects. No socket, file, clock or thread inside;
- * scheduler_shell.c connects it to the link and the disk, `train --local` to a store and a trainer in its own process,
- * the simulator to a simulated network. PROTOCOL.md is its contract.
+/* The scheduler's state machine: (message or tick, now) -> messages and effects. No socket, file, clock or thread
+ * inside; scheduler_shell.c connects it to the link and the disk, `train --local` to a store and a trainer in its own
+ * process, the simulator to a simulated network. PROTOCOL.md is its contract.
  *
  *   JOINING --all here--> OPENING --all opened--> TRAINING --no chunk left--> CUTTING --committed--> EVALUATING
  *      ^                      ^                       |                         |                        |
@@ -29,10 +29,10 @@ typedef struct EpochResult {
     uint32_t epoch;
     double data_loss[N_DOMAINS], regulariser[N_DOMAINS]; /* means over the epoch's steps */
     uint64_t n_steps[N_DOMAINS];
-    RankingMetrics metrics[N_DOMAINS][N_SPLITS];         /* SPLIT_VALID always, SPLIT_TEST where scored */
+    RankingMetrics metrics[N_DOMAINS][N_SPLITS]; /* SPLIT_VALID always, SPLIT_TEST where scored */
     bool is_scored[N_DOMAINS][N_SPLITS];
-    bool is_best[N_DOMAINS];                             /* validation WAUC improved in this epoch */
-    uint32_t stale[N_DOMAINS];                           /* epochs since the best */
+    bool is_best[N_DOMAINS];   /* validation WAUC improved in this epoch */
+    uint32_t stale[N_DOMAINS]; /* epochs since the best */
     uint32_t best_epoch[N_DOMAINS];
 } EpochResult;
 
@@ -42,12 +42,12 @@ typedef struct SnapshotFacts {
     bool is_epoch_end;
     const char *dir;
     uint32_t n_servers;
-    const char *const *files;                 /* JSON text of each server */
+    const char *const *files; /* JSON text of each server */
     const uint8_t *bitmaps[N_DOMAINS];
     uint32_t n_steps[N_DOMAINS];
     uint64_t t[N_DOMAINS];
-    const uint16_t *slot_map;                 /* (N_SLOTS) */
-    const char *manifest;                     /* of the data set */
+    const uint16_t *slot_map; /* (N_SLOTS) */
+    const char *manifest;     /* of the data set */
 } SnapshotFacts;
 
 typedef struct RankJob {
@@ -60,11 +60,14 @@ typedef struct RankJob {
 
 typedef struct SchedulerProgress {
     uint32_t epoch, epochs;
-    uint64_t steps_done, steps_total;         /* of this epoch, as far as heartbeats tell */
-    uint64_t n_instances;                     /* trained since the start of the run */
+    uint64_t steps_done, steps_total; /* of this epoch, as far as servers have reported */
+    double loss[N_DOMAINS];           /* data loss, mean over those steps; 0 where there are none */
+    uint64_t n_instances;             /* trained since the start of the run */
     double instances_per_s;
+    uint64_t n_rows, used_bytes;         /* of the servers' stores */
+    uint64_t sent_bytes, received_bytes; /* by servers and workers that are there, since their starts */
     uint32_t n_workers, n_servers;
-    const char *phase;                        /* "waiting", "training", "snapshot", "evaluating" */
+    const char *phase; /* "waiting", "opening", "training", "snapshot", "evaluating", "ending" */
 } SchedulerProgress;
 
 /* The scheduler's effects on the world. Callbacks with a `done` counterpart may take their time: the shell answers by
@@ -92,7 +95,7 @@ Err scheduler_open(Scheduler **out, const Config *config, const char *config_tex
 void scheduler_close(Scheduler **s);
 
 void scheduler_on_message(Scheduler *s, uint64_t peer, Message *m, uint64_t now_ms);
-void scheduler_on_tick(Scheduler *s, uint64_t now_ms);          /* every 100 ms or so */
+void scheduler_on_tick(Scheduler *s, uint64_t now_ms); /* every 100 ms or so */
 void scheduler_on_committed(Scheduler *s, Err result, uint64_t now_ms);
 void scheduler_on_ranked(Scheduler *s, const RankJob *job, const RankingMetrics *metrics, uint64_t now_ms);
 /* Finish the steps in hand, cut, snapshot, end with ERR_STOPPED. */
