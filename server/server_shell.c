@@ -200,8 +200,16 @@ static Err open_links(Shell *shell, uint64_t incarnation) {
         err = check_private(o, endpoint, "the address");
     if (!err)
         err = network_open(&shell->network, shell->loop);
-    LinkOptions for_workers = {incarnation, SESSION_CREDIT_REQUESTS, from_worker, worker_fault, shell};
-    LinkOptions for_scheduler = {incarnation, UPSTREAM_WINDOW, from_scheduler, scheduler_fault, shell};
+    LinkOptions for_workers = {.incarnation = incarnation,
+                               .window_messages = SESSION_CREDIT_REQUESTS,
+                               .receive = from_worker,
+                               .fault = worker_fault,
+                               .ctx = shell};
+    LinkOptions for_scheduler = {.incarnation = incarnation,
+                                 .window_messages = UPSTREAM_WINDOW,
+                                 .receive = from_scheduler,
+                                 .fault = scheduler_fault,
+                                 .ctx = shell};
     if (!err)
         err = link_listen(&shell->workers, shell->network, endpoint, &for_workers);
     if (!err)
