@@ -175,3 +175,18 @@ Work assignment_work(const Assignment *a, uint32_t step_index, uint32_t rank_ind
                   .rank = a->ranks[rank_index],
                   .step = s->step};
 }
+
+void assignment_write_scores(const Assignment *a, const Scored *s, Message *out) {
+    _Static_assert(sizeof *s->scores == sizeof(float), "the wire carries floats");
+    message_init(out, MESSAGE_SCORES);
+    out->scores = (MessageSCORES){.lease = a->lease,
+                                  .epoch = a->epoch,
+                                  .pass = a->pass,
+                                  .domain = s->work.domain,
+                                  .split = s->work.split,
+                                  .step = s->work.step,
+                                  .n = s->n,
+                                  .n_candidates = s->n_candidates};
+    message_add_bytes(out, s->users, s->n * sizeof *s->users);
+    message_add_bytes(out, s->scores, (size_t)s->n * s->n_candidates * sizeof *s->scores);
+}

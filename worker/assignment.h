@@ -4,6 +4,7 @@
 
 #include "common/config.h"
 #include "common/err.h"
+#include "common/real.h"
 #include "common/work.h"
 #include "proto/message.h"
 
@@ -33,5 +34,16 @@ void assignment_free(Assignment *a);
 void assignment_evaluate(Assignment *out, const Geometry *g, uint32_t epoch, uint32_t chunk, int domain, Split split);
 
 Work assignment_work(const Assignment *a, uint32_t step_index, uint32_t rank_index);
+
+/* What an evaluation step yields. */
+typedef struct Scored {
+    Work work;
+    uint32_t n, n_candidates;
+    const uint32_t *users; /* (n) */
+    const real *scores;    /* (n, n_candidates), candidate 0 the positive */
+} Scored;
+
+/* The SCORES message of it. */
+void assignment_write_scores(const Assignment *a, const Scored *scored, Message *out);
 
 #endif

@@ -135,30 +135,18 @@ static bool stepped(void *ctx, const Assignment *a, uint64_t n_steps, uint64_t n
     return goes_on;
 }
 
-static void write_scores(Message *m, const Compute *c, const Assignment *a, const Scored *s) {
-    message_init(m, MESSAGE_SCORES);
-    m->job = c->options.remote.job;
-    m->sender = c->options.remote.sender;
-    m->scores = (MessageSCORES){.lease = a->lease,
-                                .epoch = a->epoch,
-                                .pass = a->pass,
-                                .domain = s->work.domain,
-                                .split = s->work.split,
-                                .step = s->work.step,
-                                .n = s->n,
-                                .n_candidates = s->n_candidates};
-    message_add_bytes(m, s->users, s->n * sizeof *s->users);
-    message_add_bytes(m, s->scores, (size_t)s->n * s->n_candidates * sizeof *s->scores);
-}
-
 static Err scored(void *ctx, const Assignment *a, const Scored *s) {
     Compute *c = ctx;
     Err err;
     lock(c);
     while (!(err = may_go_on(c)) && c->n_scores == SCORES)
         wait(c);
-    if (!err)
-        write_scores(&c->scores[(c->first_scores + c->n_scores++) % SCORES], c, a, s);
+    if (!err) {
+        Message *m = &c->scores[(c->first_scores + c->n_scores++) % SCORES];
+        assignment_write_scores(a, s, m);
+        m->job = c->options.remote.job;
+        m->sender = c->options.remote.sender;
+    }
     unlock(c);
     notify(c);
     return err;

@@ -15,13 +15,6 @@
 
 typedef struct Trainer Trainer;
 
-typedef struct Scored {
-    Work work;
-    uint32_t n, n_candidates;
-    const uint32_t *users; /* (n) */
-    const real *scores;    /* (n, n_candidates), candidate 0 the positive */
-} Scored;
-
 typedef struct TrainerEnv {
     void *ctx;
     ParameterClient client;

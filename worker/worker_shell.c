@@ -22,6 +22,7 @@
 
 enum {
     TICK_MS = 100,
+    MAX_TICK_MS = 1000,
     LINGER_MS = 2000,
     UPSTREAM_WINDOW = 256,
     UPSTREAM_SCORES = UPSTREAM_WINDOW / 4, /* while so many messages wait in the link, scores wait here */
@@ -49,6 +50,7 @@ struct Shell {
     uint32_t n_servers;
     Member *member;
     Compute *compute;
+    uint64_t clock_ms, ticked_ms; /* see advance_clock */
     bool is_connecting, is_finished;
     Err code;
     char sentence[MESSAGE_TEXT];
@@ -65,7 +67,7 @@ static void send_upstream(void *ctx, Message *m) {
 
 static void send_requests(Shell *shell) {
     uint32_t server;
-    for (Message m; compute_next_request(shell->compute, &server, &m, loop_now_ms(shell->loop));)
+    for (Message m; compute_next_request(shell->compute, &server, &m, shell->clock_ms);)
         if (link_send(shell->servers[server].link, 0, &m))
             compute_on_fault(shell->compute, server, err_message());
 }
@@ -101,7 +103,7 @@ static void pump(void *ctx) {
 static void from_scheduler(void *ctx, Link *link, uint64_t peer, Message *m) {
     (void)link, (void)peer;
     Shell *shell = ctx;
-    member_on_message(shell->member, m, loop_now_ms(shell->loop));
+    member_on_message(shell->member, m, shell->clock_ms);
     pump(shell);
 }
 
@@ -114,7 +116,7 @@ static void scheduler_fault(void *ctx, Link *link, uint64_t peer, const char *se
 static void from_server(void *ctx, Link *link, uint64_t peer, Message *m) {
     (void)link, (void)peer;
     ServerLink *s = ctx;
-    compute_on_message(s->shell->compute, s->server, m, loop_now_ms(s->shell->loop));
+    compute_on_message(s->shell->compute, s->server, m, s->shell->clock_ms);
     pump(s->shell);
 }
 
@@ -125,18 +127,26 @@ static void server_fault(void *ctx, Link *link, uint64_t peer, const char *sente
     pump(s->shell);
 }
 
+/* All deadlines are on this clock, which ticks advance by at most a second each: a worker that was stopped, or got no
+ * processor, blames nobody for it. */
+static void advance_clock(Shell *shell) {
+    uint64_t now_ms = loop_now_ms(shell->loop), gap = now_ms - shell->ticked_ms;
+    shell->ticked_ms = now_ms;
+    shell->clock_ms += gap < MAX_TICK_MS ? gap : MAX_TICK_MS;
+}
+
 static void on_tick(void *ctx) {
     Shell *shell = ctx;
-    uint64_t now_ms = loop_now_ms(shell->loop);
+    advance_clock(shell);
     if (shell->compute)
-        compute_on_tick(shell->compute, now_ms);
-    member_on_tick(shell->member, now_ms);
+        compute_on_tick(shell->compute, shell->clock_ms);
+    member_on_tick(shell->member, shell->clock_ms);
     pump(shell);
 }
 
 static void on_signal(void *ctx) {
     Shell *shell = ctx;
-    member_on_stop(shell->member, loop_now_ms(shell->loop));
+    member_on_stop(shell->member, shell->clock_ms);
 }
 
 /* From the compute thread. */
@@ -189,7 +199,7 @@ static void close_servers(Shell *shell) {
 static Err on_viewed(void *ctx, const ClusterView *view) {
     Shell *shell = ctx;
     close_servers(shell);
-    compute_set_view(shell->compute, view, loop_now_ms(shell->loop));
+    compute_set_view(shell->compute, view, shell->clock_ms);
     shell->servers = must_calloc(view->n_servers, sizeof *shell->servers);
     shell->n_servers = view->n_servers;
     shell->is_connecting = true;
@@ -266,6 +276,7 @@ static Err open_all(Shell *shell) {
         err = network_open(&shell->network, shell->loop);
     if (err)
         return err;
+    shell->ticked_ms = loop_now_ms(shell->loop);
     shell->wake = loop_wake_open(shell->loop, pump, shell);
     shell->incarnation = network_new_incarnation();
     LinkOptions options = {.incarnation = shell->incarnation,
@@ -290,7 +301,7 @@ static Err run(Shell *shell) {
                      .finished = on_finished};
     log_info("the scheduler is %s, the data %s", shell->options->scheduler, shell->options->data_dir);
     member_open(&shell->member, dataset_info(shell->data), dataset_manifest(shell->data), shell->options->scheduler,
-                &env, loop_now_ms(shell->loop));
+                &env, shell->clock_ms);
     loop_timer(shell->loop, TICK_MS, TICK_MS, on_tick, shell);
     loop_on_signal(shell->loop, SIGTERM, on_signal, shell);
     loop_on_signal(shell->loop, SIGINT, on_signal, shell);

@@ -1,5 +1,5 @@
-/* Lines of a plain or gzip file. zlib's gz layer reads both; what it hides is asked for: a truncated file shows only as
- * an error beside the end of file. */
+/* Plain and gzip files. zlib's gz layer reads and writes both; what it hides is asked for: a truncated file shows only
+ * as an error beside the end of file. */
 #include "worker/data/input.h"
 
 #include <errno.h>
@@ -142,4 +142,53 @@ uint64_t input_bytes(const Input *in) {
 
 uint64_t input_hash(const Input *in) {
     return XXH3_64bits_digest(in->hash);
+}
+
+/* ---- writing ---- */
+
+struct Output {
+    char *path;
+    gzFile file;
+    bool has_failed;
+    int code; /* errno of the first failure */
+};
+
+Err output_open(Output **out, const char *path) {
+    size_t length = strlen(path);
+    bool is_gzip = length > 3 && !strcmp(path + length - 3, ".gz");
+    *out = NULL;
+    gzFile file = gzopen(path, is_gzip ? "wbe" : "wbeT");
+    if (!file)
+        return err_fail(ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    gzbuffer(file, BUFFER_BYTES);
+    *out = must_alloc(sizeof **out);
+    **out = (Output){.path = must_strdup(path), .file = file};
+    return OK;
+}
+
+static void note_failure(Output *out, bool has_failed) {
+    if (has_failed && !out->has_failed) {
+        out->has_failed = true;
+        out->code = errno;
+    }
+}
+
+void output_write(Output *out, const char *text, size_t length) {
+    errno = 0;
+    note_failure(out, length > 0 && gzwrite(out->file, text, (unsigned)length) != (int)length);
+}
+
+Err output_close(Output **out) {
+    Output *o = *out;
+    Err err = OK;
+    if (!o)
+        return OK;
+    errno = 0;
+    note_failure(o, gzclose(o->file) != Z_OK);
+    if (o->has_failed)
+        err = err_fail(ERR_IO, "cannot write %s: %s", o->path, o->code ? strerror(o->code) : "compression failed");
+    free(o->path);
+    free(o);
+    *out = NULL;
+    return err;
 }

@@ -1,4 +1,4 @@
-/* A text file, plain or gzip, read line by line in constant memory. */
+/* Text files, plain or gzip, in constant memory: read line by line, written piece by piece. */
 #ifndef MANGROVE_WORKER_DATA_INPUT_H
 #define MANGROVE_WORKER_DATA_INPUT_H
 
@@ -28,5 +28,16 @@ Err input_read_line(Input *in, Line *line, bool *has_line) MUST_CHECK;
 
 uint64_t input_bytes(const Input *in); /* decompressed, so far */
 uint64_t input_hash(const Input *in);  /* XXH3 of them, so a file and its gzip hash alike */
+
+/* ---- writing ---- */
+
+typedef struct Output Output;
+
+/* Gzip if the path ends in .gz. ERR_IO. */
+Err output_open(Output **out, const char *path) MUST_CHECK;
+/* A failure is kept and told by output_close. */
+void output_write(Output *out, const char *text, size_t length);
+/* ERR_IO if anything could not be written. */
+Err output_close(Output **out) MUST_CHECK;
 
 #endif

@@ -2,7 +2,8 @@
  * file and one line of the registry (registry.c).
  *
  * A step of a model (step.h) runs: lookup() names the rows -> they are pulled -> forward() -> the tape runs backward ->
- * the gradients are pushed. Dense tensors that the batch's domain reaches are pulled whole in every step. */
+ * the gradients are pushed. Dense tensors that the batch's domain reaches are pulled whole in every step. What lookup()
+ * and forward() may ask of their step is in model_api.h. */
 #ifndef MANGROVE_WORKER_MODEL_MODEL_H
 #define MANGROVE_WORKER_MODEL_MODEL_H
 
@@ -20,10 +21,15 @@ typedef struct Model {
      * built from the configuration. */
     Err (*declare)(const ModelConfig *config, uint32_t n_items, uint32_t n_users, Schema *schema);
 
+    /* What lookup() and forward() need to know of the declaration, usually the indices of its tensors, found once and
+     * not in every step; they get it from step_layout(). The caller free()s it. */
+    void *(*layout)(const ModelConfig *config);
+
     /* Calls step_lookup() for every sparse tensor and list of ids that forward() will read. */
     void (*lookup)(Step *step, const ModelConfig *config, const Batch *batch);
 
-    /* Builds the tape for step's batch and hands its results to step_set_logits() and step_add_loss(). */
+    /* Builds the tape for step's batch, which is not empty, and hands its results to step_set_logits() and
+     * step_add_regulariser(). */
     void (*forward)(Step *step, const ModelConfig *config, const Batch *batch);
 } Model;
 

@@ -10,8 +10,9 @@
 #include "worker/model/model.h"
 
 /* The row of the `sum` tensors "loss.A" and "loss.B" (1, LOSS_N) that each training step pushes; of a rank's slice each
- * is scaled by n_r / n, so that the sums count every step once. */
-enum { LOSS_DATA, LOSS_REGULARISER, LOSS_STEPS, LOSS_INSTANCES, LOSS_N };
+ * is scaled by n_r / n, so that the sums count every step once. LOSS_WATCH is a figure that the model wants watched,
+ * for MAN the norm of the group prototypes; like the losses it is a sum over steps. */
+enum { LOSS_DATA, LOSS_REGULARISER, LOSS_STEPS, LOSS_INSTANCES, LOSS_WATCH, LOSS_N };
 
 Step *step_open(const Model *model, const Config *config, const Schema *schema);
 void step_close(Step **s);
@@ -31,9 +32,14 @@ const real *step_forward(Step *s);
 double step_data_loss(const Step *s);   /* mean over the step's instances; this slice's part of it in a rank's slice */
 double step_regulariser(const Step *s); /* likewise */
 
-/* Training: gradients of loss for every pushed key, stats rows included. */
+/* Training: gradients of loss for every pushed key, stats rows included. An empty batch has rows too: dense gradients
+ * of 0, and statistics of weight 0, which change nothing. */
 void step_backward(Step *s);
 const uint64_t *step_push_keys(const Step *s, uint32_t *n_keys, size_t *n_values);
 const real *step_grads(const Step *s); /* (n_values of step_push_keys) */
+
+/* An intermediate result that the model named while it ran ("isa", "gpa"; model_api.h), or NULL. (rows, cols), valid
+ * until the next step_reset. */
+const real *step_activation(const Step *s, const char *name, int *rows, int *cols);
 
 #endif
