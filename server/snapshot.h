@@ -6,11 +6,11 @@
  *
  * A table's file is a safetensors file whose data start at a multiple of 64 bytes; rows sorted by (slot, row):
  *   rows    U64 (n)            row ids
+ *   slots   U64 (N_SLOTS + 1)  index of each slot's first row
  *   values  F32 (n, width)
  *   m.A v.A m.B v.B  F32 (n, width)   moment sets, those that the table has
- *   slots   U64 (N_SLOTS + 1)  index of each slot's first row
- * The manifest names every file with its size and XXH3 hashes of its 1 MiB blocks; it carries epoch, bitmaps, t, seed,
- * configuration, schema, the data set's manifest and its own hash. */
+ * The manifest (snapshot_manifest.h) names every file with its size and XXH3 hashes of its 1 MiB blocks; it carries
+ * epoch, bitmaps, t, seed, configuration, schema, the data set's manifest and its own hash. */
 #ifndef MANGROVE_SERVER_SNAPSHOT_H
 #define MANGROVE_SERVER_SNAPSHOT_H
 
@@ -23,11 +23,13 @@
 #include "server/store/store.h"
 
 /* A server's part: writes its files into dir (created if missing): temp, fsync, rename, fsync of the directory.
- * files_json: JSON array text for the manifest, caller frees. ERR_IO. Safe on another thread while the store rests. */
-Err snapshot_write_tables(const Store *store, const Schema *schema, uint32_t rank, const char *dir, char **files_json)
-    MUST_CHECK;
+ * files_json: JSON text for the manifest (files and schema), caller frees. ERR_IO. Safe on another thread while the
+ * store rests. */
+Err snapshot_write_tables(const Store *store, const Schema *schema, uint32_t rank, const char *dir,
+                          char **files_json) MUST_CHECK;
 
-/* The scheduler's part: the manifest from the servers' files and facts; written, fsynced, renamed. */
+/* The scheduler's part: the manifest from the servers' files and facts; checked by its own reader, written, fsynced,
+ * renamed. ERR_PROTOCOL where a server's part is no such text or of another schema. */
 Err snapshot_commit(const SnapshotFacts *facts, const Config *config, const char *config_text) MUST_CHECK;
 
 /* evaluation.json beside the manifest. */
@@ -45,8 +47,9 @@ const Config *snapshot_config(const Snapshot *s);
 const char *snapshot_config_text(const Snapshot *s);
 const DataInfo *snapshot_data(const Snapshot *s);
 uint32_t snapshot_epoch(const Snapshot *s);
-/* Loads every row of every file into the store after checking every block's hash; restores epoch, bits and t. The
- * schema must be the snapshot's (checked by its recorded tensors). */
+/* Loads every row of every file, whichever servers wrote them, and restores epoch, bits and t. Before the first row
+ * every block of every file has been checked against its hash: ERR_CORRUPT names file and block. The schema must be the
+ * snapshot's (its tensors are compared: ERR_DATA). A store without moments (sgd) takes the values alone. */
 Err snapshot_load(const Snapshot *s, const Schema *schema, Store *store) MUST_CHECK;
 
 #endif

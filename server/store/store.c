@@ -285,6 +285,11 @@ uint32_t store_row_reals(const Store *s, int table) {
     return s->tables[table].shape.row_reals;
 }
 
+uint32_t store_slot_rows(const Store *s, int table, uint32_t slot) {
+    const SubTable *sub = s->tables[table].slots[slot];
+    return sub ? sub->n_rows : 0;
+}
+
 void store_visit(const Store *s, int table, uint32_t slot, StoreVisit visit, void *ctx) {
     const RowTable *t = &s->tables[table];
     const SubTable *sub = t->slots[slot];

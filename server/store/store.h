@@ -66,7 +66,8 @@ Err store_push(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys
 StoreStats store_stats(const Store *s);
 
 /* For snapshots, `evaluate` and proofs. State of a row of the table: [values | m, v of each moment set]. */
-uint32_t store_row_reals(const Store *s, int table); /* values + state */
+uint32_t store_row_reals(const Store *s, int table);                /* values + state */
+uint32_t store_slot_rows(const Store *s, int table, uint32_t slot); /* existing rows */
 typedef void (*StoreVisit)(void *ctx, uint64_t key, const real *row);
 /* Every existing row of the table's slot, rows ascending. */
 void store_visit(const Store *s, int table, uint32_t slot, StoreVisit visit, void *ctx);

@@ -1,0 +1,213 @@
+/* A snapshot as a whole: the commit, and opening it again. */
+#include "server/snapshot.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/files.h"
+#include "common/log.h"
+#include "server/snapshot_manifest.h"
+
+/* ---- commit --------------------------------------------------------------------------------------------------- */
+
+static json_t *decimal(uint64_t x) {
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, x);
+    return json_string(text);
+}
+
+static json_t *bitmap_json(const uint8_t *bits, uint32_t n_bits) {
+    uint32_t n = bitmap_bytes(n_bits);
+    char *text = must_alloc(2 * (size_t)n + 1);
+    text[0] = 0;
+    for (uint32_t i = 0; i < n; i++)
+        snprintf(text + 2 * (size_t)i, 3, "%02x", bits[i]);
+    json_t *json = json_string(text);
+    free(text);
+    return json;
+}
+
+static json_t *slots_json(const uint16_t *slot_map) {
+    json_t *runs = json_array();
+    for (int slot = 0, first = 0; slot < N_SLOTS; slot++)
+        if (slot + 1 == N_SLOTS || slot_map[slot + 1] != slot_map[first]) {
+            json_array_append_new(runs, json_pack("[i, i]", (int)slot_map[first], slot + 1 - first));
+            first = slot + 1;
+        }
+    return runs;
+}
+
+/* The servers' parts become one list of files; their schemas must be one. */
+static Err join_parts(const SnapshotFacts *facts, json_t **tensors, json_t *files) {
+    json_error_t json_error;
+    *tensors = NULL;
+    for (uint32_t i = 0; i < facts->n_servers; i++) {
+        json_t *part = json_loads(facts->files[i], JSON_REJECT_DUPLICATES, &json_error);
+        json_t *list = json_object_get(part, "files"), *schema = json_object_get(part, "tensors");
+        bool is_good = json_is_array(list) && json_is_array(schema) && (!*tensors || json_equal(*tensors, schema));
+        if (is_good && !*tensors)
+            *tensors = json_incref(schema);
+        json_array_extend(files, list);
+        json_decref(part);
+        if (!is_good)
+            return err_fail(ERR_PROTOCOL, "the list of snapshot files of server %" PRIu32 " %s", i,
+                            list && schema ? "comes from another schema than server 0's" : "is no such list");
+    }
+    return OK;
+}
+
+static json_t *manifest_json(const SnapshotFacts *facts, const Config *config, const char *config_text, json_t *tensors,
+                             json_t *files) {
+    json_t *m =
+        json_pack("{s:s, s:i, s:s, s:I, s:o, s:b, s:o}", "format", "mangrove snapshot", "version", SNAPSHOT_VERSION,
+                  "program", MANGROVE_VERSION, "epoch", (json_int_t)facts->epoch, "cut", decimal(facts->cut),
+                  "is_epoch_end", (int)facts->is_epoch_end, "seed", decimal(config->train.seed));
+    json_t *t = json_array(), *steps = json_array(), *bitmaps = json_array();
+    for (int d = 0; d < N_DOMAINS; d++) {
+        json_array_append_new(t, json_integer((json_int_t)facts->t[d]));
+        json_array_append_new(steps, json_integer((json_int_t)facts->n_steps[d]));
+        json_array_append_new(bitmaps, bitmap_json(facts->bitmaps[d], facts->n_steps[d]));
+    }
+    json_object_set_new(m, "t", t);
+    json_object_set_new(m, "steps", steps);
+    json_object_set_new(m, "bitmaps", bitmaps);
+    json_object_set_new(m, "servers", json_integer((json_int_t)facts->n_servers));
+    json_object_set_new(m, "slots", slots_json(facts->slot_map));
+    json_object_set(m, "tensors", tensors);
+    json_object_set(m, "files", files);
+    json_object_set_new(m, "config", json_string(config_text));
+    json_object_set_new(m, "data", json_string(facts->manifest));
+    return m;
+}
+
+/* What is written is what can be read: the text passes the reader before it is renamed in. */
+static Err write_manifest(const char *dir, const char *text) {
+    Snapshot *check = must_calloc(1, sizeof *check);
+    char *path = snapshot_path(dir, "manifest.json");
+    Err e = snapshot_manifest_parse(check, text, strlen(text), path);
+    if (e == OK)
+        e = write_file_durably(path, text, strlen(text));
+    snapshot_close(&check);
+    free(path);
+    return e;
+}
+
+Err snapshot_commit(const SnapshotFacts *facts, const Config *config, const char *config_text) {
+    json_t *files = json_array(), *tensors;
+    Err e = join_parts(facts, &tensors, files);
+    if (e == OK) {
+        char *text = snapshot_manifest_text(manifest_json(facts, config, config_text, tensors, files));
+        e = write_manifest(facts->dir, text);
+        free(text);
+    }
+    json_decref(tensors);
+    json_decref(files);
+    return e;
+}
+
+/* ---- evaluation ----------------------------------------------------------------------------------------------- */
+
+static json_t *number(double x) {
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *metrics_json(const RankingMetrics *m, const EvalConfig *eval) {
+    json_t *json = json_pack("{s:I, s:o, s:o, s:o}", "n", (json_int_t)m->n, "auc", number(m->auc), "wauc",
+                             number(m->wauc), "mrr", number(m->mrr));
+    for (int i = 0; i < eval->n_ks; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "ndcg@%d", eval->ks[i]);
+        json_object_set_new(json, name, number(m->ndcg[i]));
+        snprintf(name, sizeof name, "hr@%d", eval->ks[i]);
+        json_object_set_new(json, name, number(m->hr[i]));
+    }
+    json_object_set_new(json, "logloss", number(m->logloss));
+    return json;
+}
+
+static json_t *domain_json(const EpochResult *r, int d, const EvalConfig *eval) {
+    static const char *const NAMES[N_SPLITS] = {[SPLIT_VALID] = "valid", [SPLIT_TEST] = "test"};
+    json_t *json =
+        json_pack("{s:o, s:o, s:I, s:b, s:I, s:I}", "data_loss", number(r->data_loss[d]), "regulariser",
+                  number(r->regulariser[d]), "steps", (json_int_t)r->n_steps[d], "is_best", (int)r->is_best[d],
+                  "best_epoch", (json_int_t)r->best_epoch[d], "stale", (json_int_t)r->stale[d]);
+    for (int split = SPLIT_VALID; split < N_SPLITS; split++)
+        if (r->is_scored[d][split])
+            json_object_set_new(json, NAMES[split], metrics_json(&r->metrics[d][split], eval));
+    return json;
+}
+
+Err snapshot_write_evaluation(const char *dir, const EpochResult *result, const Config *config) {
+    Snapshot *s;
+    char hash[SNAPSHOT_HASH_DIGITS + 1];
+    Err e = snapshot_open(&s, dir);
+    if (e != OK)
+        return e;
+    snapshot_hash_text(s->hash, hash);
+    snapshot_close(&s);
+    json_t *json =
+        json_pack("{s:s, s:I, s:o, s:o}", "manifest", hash, "epoch", (json_int_t)result->epoch, "A",
+                  domain_json(result, DOMAIN_A, &config->eval), "B", domain_json(result, DOMAIN_B, &config->eval));
+    char *text = json_dumps(json, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
+    char *path = snapshot_path(dir, "evaluation.json");
+    e = write_file_durably(path, text, strlen(text));
+    free(path);
+    free(text);
+    json_decref(json);
+    return e;
+}
+
+/* ---- opening -------------------------------------------------------------------------------------------------- */
+
+Err snapshot_open(Snapshot **out, const char *dir) {
+    char *path = snapshot_path(dir, "manifest.json"), *text;
+    size_t size;
+    Snapshot *s = NULL;
+    Err e = read_file(path, SNAPSHOT_MAX_MANIFEST, &text, &size);
+    if (e == OK) {
+        s = must_calloc(1, sizeof *s);
+        s->dir = must_strdup(dir);
+        e = snapshot_manifest_parse(s, text, size, path);
+        free(text);
+    }
+    if (e != OK)
+        snapshot_close(&s);
+    free(path);
+    *out = s;
+    return e;
+}
+
+void snapshot_close(Snapshot **s) {
+    if (!*s)
+        return;
+    for (size_t i = 0; i < (*s)->n_files; i++)
+        free((*s)->files[i].hashes);
+    for (int d = 0; d < N_DOMAINS; d++)
+        free((*s)->bitmaps[d]);
+    free((*s)->files);
+    datainfo_free(&(*s)->data);
+    json_decref((*s)->json);
+    free((*s)->dir);
+    free(*s);
+    *s = NULL;
+}
+
+const Config *snapshot_config(const Snapshot *s) {
+    return &s->config;
+}
+
+const char *snapshot_config_text(const Snapshot *s) {
+    return json_string_value(json_object_get(s->json, "config"));
+}
+
+const DataInfo *snapshot_data(const Snapshot *s) {
+    return &s->data;
+}
+
+uint32_t snapshot_epoch(const Snapshot *s) {
+    return s->epoch;
+}
