@@ -1,0 +1,9 @@
+/* One line for every model; each is defined in the file of its name. */
+#ifndef MANGROVE_WORKER_MODEL_MODELS_H
+#define MANGROVE_WORKER_MODEL_MODELS_H
+
+#include "worker/model/model.h"
+
+extern const Model MAN_MODEL; /* man.c */
+
+#endif

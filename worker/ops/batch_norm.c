@@ -1,0 +1,212 @@
+/* One layer of an MLP behind its first product: batch norm, ReLU and the next product in one pass over tiles of rows,
+ * so that the normalised values exist in cache only and are recomputed on the way back.
+ *
+ * With n = (h - mean) rstd, z = gamma n + beta, a = ReLU(z), y = a W + b, over R rows:
+ *   da = dy W^T,  dz = da [z > 0],  dgamma = sum dz n,  dbeta = sum dz,  dW = a^T dy
+ *   dh = gamma rstd (dz - dbeta/R - n dgamma/R)   in training; gamma rstd dz where the statistics are constants */
+#include <math.h>
+
+#include "worker/ops/gemm.h"
+#include "worker/ops/linear.h"
+#include "worker/ops/norm.h"
+#include "worker/ops/simd.h"
+#include "worker/ops/vmath.h"
+
+static const real BATCH_NORM_EPSILON = (real)1e-4;
+enum { TILE_ROWS = 512 }; /* a tile of 32 columns is 64 KiB: half of a level-2 way for it and its product */
+
+/* The normalisation as one multiply-add: z = scale h + shift. */
+typedef struct Affine {
+    real *scale, *shift, *rstd; /* (K) */
+    const real *mean;
+} Affine;
+
+typedef struct NormReluLinearOp {
+    Record record;
+    Arena *arena;
+    Var *h, *W, *b, *y, *gamma, *beta; /* gamma NULL: no norm */
+    bool is_running;                   /* the statistics were constants */
+    Affine affine;
+} NormReluLinearOp;
+
+ALWAYS_INLINE void add_moments(int K, int R, const real *restrict h, const real *restrict shift, real *restrict sum,
+                               real *restrict square) {
+    for (int r = 0; r < R; r++, h += K) {
+#pragma omp simd
+        for (int k = 0; k < K; k++) {
+            real d = h[k] - shift[k];
+            sum[k] += d;
+            square[k] += d * d;
+        }
+    }
+}
+
+MULTIVERSION static void moments_kernel(int K, int R, const real *h, const real *shift, real *sum, real *square) {
+    WITH_WIDTH(K, add_moments, R, h, shift, sum, square)
+}
+
+/* Mean and biased variance of every column: within tiles about the tile's first row, tiles joined by Chan's formula, so
+ * that neither a large mean nor many rows cost digits. work (3 K) */
+static void moments(int K, int R, const real *h, real *mean, real *var, real *work) {
+    real *shift = work, *sum = work + K, *square = work + 2 * K;
+    memset(mean, 0, sizeof(real) * (size_t)K);
+    memset(var, 0, sizeof(real) * (size_t)K);
+    for (int done = 0; done < R;) {
+        int rows = R - done < TILE_ROWS ? R - done : TILE_ROWS;
+        const real *tile = h + (size_t)done * (size_t)K;
+        memcpy(shift, tile, sizeof(real) * (size_t)K);
+        memset(sum, 0, sizeof(real) * 2 * (size_t)K);
+        moments_kernel(K, rows, tile, shift, sum, square);
+        real share = (real)rows / (real)(done + rows);
+        for (int k = 0; k < K; k++) {
+            real m = sum[k] / (real)rows, delta = shift[k] + m - mean[k];
+            mean[k] += delta * share;
+            var[k] += square[k] - sum[k] * m + delta * delta * (real)done * share;
+        }
+        done += rows;
+    }
+    for (int k = 0; k < K; k++)
+        var[k] = var[k] > 0 ? var[k] / (real)R : 0;
+}
+
+static Affine make_affine(Tape *t, const Var *h, const BatchNorm *norm) {
+    int K = h->cols;
+    Affine a = {.scale = arena_array(t->arena, real, K), .shift = arena_array(t->arena, real, K)};
+    a.rstd = arena_array(t->arena, real, K);
+    a.mean = norm->running_mean;
+    const real *var = norm->running_var;
+    if (!a.mean) {
+        moments(K, h->rows, h->x, norm->mean, norm->var, arena_array(t->arena, real, 3 * K));
+        a.mean = norm->mean;
+        var = norm->var;
+    }
+    for (int k = 0; k < K; k++) {
+        a.rstd[k] = 1 / (real)sqrt((double)(var[k] + BATCH_NORM_EPSILON));
+        a.scale[k] = norm->gamma->x[k] * a.rstd[k];
+        a.shift[k] = norm->beta->x[k] - a.mean[k] * a.scale[k];
+    }
+    return a;
+}
+
+ALWAYS_INLINE void relu_rows(int K, int R, const real *restrict h, const real *restrict scale,
+                             const real *restrict shift, real *restrict a) {
+    for (int r = 0; r < R; r++, h += K, a += K) {
+#pragma omp simd
+        for (int k = 0; k < K; k++) {
+            real z = scale[k] * h[k] + shift[k];
+            a[k] = z > 0 ? z : 0;
+        }
+    }
+}
+
+MULTIVERSION static void relu_kernel(int K, int R, const real *h, const real *scale, const real *shift,
+                                     real *a){WITH_WIDTH(K, relu_rows, R, h, scale, shift, a)}
+
+/* dz in place of da (R,K); adds to dgamma and dbeta. */
+ALWAYS_INLINE void relu_backward_rows(int K, int R, const real *restrict h, const Affine *f, real *restrict dz,
+                                      real *restrict dgamma, real *restrict dbeta) {
+    const real *restrict scale = f->scale, *restrict shift = f->shift, *restrict mean = f->mean;
+    const real *restrict rstd = f->rstd;
+    for (int r = 0; r < R; r++, h += K, dz += K) {
+#pragma omp simd
+        for (int k = 0; k < K; k++) {
+            real d = scale[k] * h[k] + shift[k] > 0 ? dz[k] : 0;
+            dz[k] = d;
+            dbeta[k] += d;
+            dgamma[k] += d * (h[k] - mean[k]) * rstd[k];
+        }
+    }
+}
+
+MULTIVERSION static void relu_backward_kernel(int K, int R, const real *h, const Affine *f, real *dz, real *dgamma,
+                                              real *dbeta){
+    WITH_WIDTH(K, relu_backward_rows, R, h, f, dz, dgamma, dbeta)}
+
+/* dh = a dz + b h + c by columns, in place of dz. */
+ALWAYS_INLINE void norm_backward_rows(int K, int R, const real *restrict h, const real *restrict a,
+                                      const real *restrict b, const real *restrict c, real *restrict dz) {
+    for (int r = 0; r < R; r++, h += K, dz += K) {
+#pragma omp simd
+        for (int k = 0; k < K; k++)
+            dz[k] = a[k] * dz[k] + (b[k] * h[k] + c[k]);
+    }
+}
+
+MULTIVERSION static void norm_backward_kernel(int K, int R, const real *h, const real *a, const real *b, const real *c,
+                                              real *dz) {
+    WITH_WIDTH(K, norm_backward_rows, R, h, a, b, c, dz)
+}
+
+/* The last step of the way back: dz (R,K) becomes dh. dgamma, dbeta: sums over these rows alone. */
+static void norm_backward(NormReluLinearOp *op, real *dz, const real *dgamma, const real *dbeta) {
+    int K = op->h->cols, R = op->h->rows;
+    const Affine *f = &op->affine;
+    real *b = arena_array(op->arena, real, K), *c = arena_array(op->arena, real, K);
+    for (int k = 0; k < K; k++) {
+        b[k] = op->is_running ? 0 : -f->scale[k] * f->rstd[k] * dgamma[k] / (real)R;
+        c[k] = op->is_running ? 0 : -f->scale[k] * dbeta[k] / (real)R - b[k] * f->mean[k];
+    }
+    norm_backward_kernel(K, R, op->h->x, f->scale, b, c, dz);
+}
+
+static void backward(void *self) {
+    NormReluLinearOp *op = self;
+    int K = op->h->cols, M = op->W->cols, R = op->h->rows;
+    bool is_first = op->h->dx && op->h->is_fresh;
+    real *dh = is_first ? op->h->dx : arena_array(op->arena, real, (size_t)R * (size_t)K);
+    real *a = arena_array(op->arena, real, (size_t)TILE_ROWS * (size_t)K);
+    real *sums = arena_zeros(op->arena, real, 2 * K), *dgamma = sums, *dbeta = sums + K;
+    for (int done = 0; done < R; done += TILE_ROWS) {
+        int rows = R - done < TILE_ROWS ? R - done : TILE_ROWS;
+        const real *h = op->h->x + (size_t)done * (size_t)K, *dy = op->y->dx + (size_t)done * (size_t)M;
+        real *dz = dh + (size_t)done * (size_t)K;
+        relu_kernel(K, rows, h, op->affine.scale, op->affine.shift, a);
+        linear_matrix_gradient(op->W, 0, a, K, dy, M, rows);
+        gemm_nt(rows, K, M, dy, M, op->W->x, M, 0, dz, K);
+        relu_backward_kernel(K, rows, h, &op->affine, dz, dgamma, dbeta);
+    }
+    linear_bias_gradient(op->b, op->y->dx, R, M);
+    if (op->gamma) {
+        vec_add(var_grad(op->gamma), dgamma, (size_t)K);
+        vec_add(var_grad(op->beta), dbeta, (size_t)K);
+        norm_backward(op, dh, dgamma, dbeta);
+    }
+    if (op->h->dx && !is_first)
+        vec_add(op->h->dx, dh, var_size(op->h));
+    op->h->is_fresh = false;
+}
+
+static Affine identity(Tape *t, int K) {
+    Affine a = {.scale = arena_array(t->arena, real, K), .shift = arena_zeros(t->arena, real, K)};
+    a.mean = a.shift;
+    a.rstd = a.scale;
+    for (int k = 0; k < K; k++)
+        a.scale[k] = 1;
+    return a;
+}
+
+Var *op_norm_relu_linear(Tape *t, Var *h, const BatchNorm *norm, Var *W, Var *b) {
+    int K = h->cols, M = W->cols, R = h->rows;
+    Var *y = tape_var(t, R, M, true);
+    Affine f = norm ? make_affine(t, h, norm) : identity(t, K);
+    real *a = arena_array(t->arena, real, (size_t)TILE_ROWS * (size_t)K);
+    linear_fill_bias(y->x, b, R, M);
+    for (int done = 0; done < R; done += TILE_ROWS) {
+        int rows = R - done < TILE_ROWS ? R - done : TILE_ROWS;
+        relu_kernel(K, rows, h->x + (size_t)done * (size_t)K, f.scale, f.shift, a);
+        gemm_nn(rows, M, K, a, K, W->x, M, 1, y->x + (size_t)done * (size_t)M, M);
+    }
+    NormReluLinearOp *op = tape_record(t, sizeof *op, backward, y);
+    if (op)
+        *op = (NormReluLinearOp){op->record,
+                                 t->arena,
+                                 h,
+                                 W,
+                                 b,
+                                 y,
+                                 norm ? norm->gamma : NULL,
+                                 norm ? norm->beta : NULL,
+                                 norm && norm->running_mean,
+                                 f};
+    return y;
+}

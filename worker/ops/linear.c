@@ -1,0 +1,185 @@
+/* Linear layers on merged rows: one product for all positions of the batch. */
+#include "worker/ops/linear.h"
+
+#include <assert.h>
+
+#include "worker/ops/gemm.h"
+#include "worker/ops/simd.h"
+#include "worker/ops/vmath.h"
+
+/* ---- helpers ------------------------------------------------------------------------------------------------- */
+
+void linear_fill_bias(real *y, const Var *b, int R, int M) {
+    size_t row = (size_t)M;
+    if (!b) {
+        memset(y, 0, (size_t)R * row * sizeof(real));
+        return;
+    }
+    for (int r = 0; r < R; r++)
+        memcpy(y + (size_t)r * row, b->x, row * sizeof(real));
+}
+
+ALWAYS_INLINE void column_sums(int M, int R, const real *restrict y, real *restrict sum) {
+    for (int r = 0; r < R; r++, y += M) {
+#pragma omp simd
+        for (int m = 0; m < M; m++)
+            sum[m] += y[m];
+    }
+}
+
+MULTIVERSION static void column_sums_kernel(int M, int R, const real *y, real *sum) {
+    WITH_WIDTH(M, column_sums, R, y, sum)
+}
+
+void linear_bias_gradient(Var *b, const real *dy, int R, int M) {
+    if (b && b->dx)
+        column_sums_kernel(M, R, dy, var_grad(b));
+}
+
+void linear_matrix_gradient(Var *W, int first_row, const real *x, int K, const real *dy, int ldy, int R) {
+    if (W->dx)
+        gemm_tn(K, W->cols, R, x, K, dy, ldy, 1, var_grad(W) + (size_t)first_row * (size_t)W->cols, W->cols);
+}
+
+/* ---- y = x W + b --------------------------------------------------------------------------------------------- */
+
+typedef struct LinearOp {
+    Record record;
+    Var *x, *W, *b, *y;
+} LinearOp;
+
+static void linear_backward(void *self) {
+    LinearOp *op = self;
+    int R = op->x->rows, K = op->x->cols, M = op->W->cols;
+    linear_matrix_gradient(op->W, 0, op->x->x, K, op->y->dx, M, R);
+    linear_bias_gradient(op->b, op->y->dx, R, M);
+    if (op->x->dx)
+        gemm_nt(R, K, M, op->y->dx, M, op->W->x, M, var_beta(op->x), op->x->dx, K);
+}
+
+Var *op_linear(Tape *t, Var *x, Var *W, Var *b) {
+    int R = x->rows, K = x->cols, M = W->cols;
+    assert(W->rows == K);
+    Var *y = tape_var(t, R, M, x->dx || W->dx);
+    if (b)
+        linear_fill_bias(y->x, b, R, M);
+    gemm_nn(R, M, K, x->x, K, W->x, M, b ? 1 : 0, y->x, M);
+    LinearOp *op = tape_record(t, sizeof *op, linear_backward, y);
+    if (op)
+        *op = (LinearOp){op->record, x, W, b, y};
+    return y;
+}
+
+/* ---- two products of one input --------------------------------------------------------------------------------- */
+
+typedef struct LinearPairOp {
+    Record record;
+    Arena *arena;
+    Var *x, *W1, *b1, *W2, *b2, *y;
+    real *W; /* (K,2M) both matrices side by side */
+} LinearPairOp;
+
+/* Adds the halves of dW (K,2M) to the gradients of W1 and W2. */
+static void split_gradient(const real *dW, Var *W1, Var *W2) {
+    int K = W1->rows, M = W1->cols;
+    real *d1 = var_grad(W1), *d2 = var_grad(W2);
+    for (int k = 0; k < K; k++) {
+        vec_add(d1 + (size_t)k * (size_t)M, dW + (size_t)k * 2 * (size_t)M, (size_t)M);
+        vec_add(d2 + (size_t)k * (size_t)M, dW + ((size_t)k * 2 + 1) * (size_t)M, (size_t)M);
+    }
+}
+
+static void pair_backward(void *self) {
+    LinearPairOp *op = self;
+    int R = op->x->rows, K = op->x->cols, M = op->W1->cols;
+    if (op->W1->dx) {
+        real *dW = arena_array(op->arena, real, K * 2 * M), *db = arena_zeros(op->arena, real, 2 * M);
+        gemm_tn(K, 2 * M, R, op->x->x, K, op->y->dx, 2 * M, 0, dW, 2 * M);
+        column_sums_kernel(2 * M, R, op->y->dx, db);
+        split_gradient(dW, op->W1, op->W2);
+        split_gradient(db, op->b1, op->b2);
+    }
+    if (op->x->dx)
+        gemm_nt(R, K, 2 * M, op->y->dx, 2 * M, op->W, 2 * M, var_beta(op->x), op->x->dx, K);
+}
+
+static void put_side_by_side(real *out, const Var *left, const Var *right) {
+    size_t M = (size_t)left->cols;
+    for (int k = 0; k < left->rows; k++, out += 2 * M) {
+        memcpy(out, left->x + (size_t)k * M, M * sizeof(real));
+        memcpy(out + M, right->x + (size_t)k * M, M * sizeof(real));
+    }
+}
+
+Var *op_linear_pair(Tape *t, Var *x, Var *W1, Var *b1, Var *W2, Var *b2) {
+    int R = x->rows, K = x->cols, M = W1->cols;
+    assert(W1->rows == K && W2->rows == K && W2->cols == M && !W1->dx == !W2->dx);
+    Var *y = tape_var(t, R, 2 * M, x->dx || W1->dx);
+    real *W = arena_array(t->arena, real, K * 2 * M);
+    Var b = {.rows = 1, .cols = 2 * M, .x = arena_array(t->arena, real, 2 * M)};
+    put_side_by_side(W, W1, W2);
+    put_side_by_side(b.x, b1, b2);
+    linear_fill_bias(y->x, &b, R, 2 * M);
+    gemm_nn(R, 2 * M, K, x->x, K, W, 2 * M, 1, y->x, 2 * M);
+    LinearPairOp *op = tape_record(t, sizeof *op, pair_backward, y);
+    if (op)
+        *op = (LinearPairOp){op->record, t->arena, x, W1, b1, W2, b2, y, W};
+    return y;
+}
+
+/* ---- FFN --------------------------------------------------------------------------------------------------------- */
+
+typedef struct FeedForwardOp {
+    Record record;
+    Arena *arena;
+    Var *x, *W1, *b1, *W2, *b2, *y;
+    real *hidden; /* (R,D) after ReLU */
+} FeedForwardOp;
+
+MULTIVERSION static void relu(real *x, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] > 0 ? x[i] : 0;
+}
+
+/* dx = 0 where the activation is 0. */
+MULTIVERSION static void relu_gradient(real *restrict dx, const real *restrict activation, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        dx[i] = activation[i] > 0 ? dx[i] : 0;
+}
+
+static void feed_forward_backward(void *self) {
+    FeedForwardOp *op = self;
+    int R = op->x->rows, D = op->x->cols;
+    size_t n = var_size(op->x);
+    const real *dy = op->y->dx;
+    real *dhidden = arena_array(op->arena, real, n);
+    linear_matrix_gradient(op->W2, 0, op->hidden, D, dy, D, R);
+    linear_bias_gradient(op->b2, dy, R, D);
+    gemm_nt(R, D, D, dy, D, op->W2->x, D, 0, dhidden, D);
+    relu_gradient(dhidden, op->hidden, n);
+    linear_matrix_gradient(op->W1, 0, op->x->x, D, dhidden, D, R);
+    linear_bias_gradient(op->b1, dhidden, R, D);
+    if (!op->x->dx)
+        return;
+    gemm_nt(R, D, D, dhidden, D, op->W1->x, D, var_beta(op->x), op->x->dx, D);
+    vec_add(op->x->dx, dy, n);
+}
+
+Var *op_feed_forward(Tape *t, Var *x, Var *W1, Var *b1, Var *W2, Var *b2) {
+    int R = x->rows, D = x->cols;
+    assert(W1->rows == D && W1->cols == D && W2->rows == D && W2->cols == D);
+    Var *y = tape_var(t, R, D, x->dx || W1->dx);
+    real *hidden = arena_array(t->arena, real, var_size(x));
+    linear_fill_bias(hidden, b1, R, D);
+    gemm_nn(R, D, D, x->x, D, W1->x, D, 1, hidden, D);
+    relu(hidden, var_size(x));
+    linear_fill_bias(y->x, b2, R, D);
+    vec_add(y->x, x->x, var_size(x));
+    gemm_nn(R, D, D, hidden, D, W2->x, D, 1, y->x, D);
+    FeedForwardOp *op = tape_record(t, sizeof *op, feed_forward_backward, y);
+    if (op)
+        *op = (FeedForwardOp){op->record, t->arena, x, W1, b1, W2, b2, y, hidden};
+    return y;
+}

@@ -1,0 +1,51 @@
+/* The tape's memory and its way back. */
+#include "worker/ops/tape.h"
+
+#include <assert.h>
+
+void tape_init(Tape *t, Arena *arena, bool is_recording) {
+    *t = (Tape){.arena = arena, .is_recording = is_recording};
+}
+
+void tape_backward(Tape *t) {
+    for (Record *r = t->last; r; r = r->before) {
+        if (!r->y || !r->y->is_fresh)
+            r->backward(r);
+    }
+}
+
+Var *tape_wrap(Tape *t, int rows, int cols, real *x, real *dx) {
+    Var *v = arena_alloc(t->arena, sizeof *v);
+    *v = (Var){.rows = rows, .cols = cols, .x = x, .dx = dx};
+    return v;
+}
+
+Var *tape_var(Tape *t, int rows, int cols, bool needs_grad) {
+    size_t n = (size_t)rows * (size_t)cols;
+    Var *v = tape_wrap(t, rows, cols, arena_array(t->arena, real, n), NULL);
+    if (t->is_recording && needs_grad) {
+        v->dx = arena_array(t->arena, real, n);
+        v->is_fresh = true;
+    }
+    return v;
+}
+
+static void *push_record(Tape *t, size_t bytes, void (*backward)(void *op), Var *y) {
+    assert(t->is_recording && bytes >= sizeof(Record));
+    Record *r = arena_alloc(t->arena, bytes);
+    *r = (Record){.backward = backward, .before = t->last, .y = y};
+    t->last = r;
+    return r;
+}
+
+void *tape_record(Tape *t, size_t bytes, void (*backward)(void *op), Var *y) {
+    return y->dx ? push_record(t, bytes, backward, y) : NULL;
+}
+
+void *tape_record_loss(Tape *t, size_t bytes, void (*backward)(void *op)) {
+    return push_record(t, bytes, backward, NULL);
+}
+
+Var *op_stop(Tape *t, const Var *x) {
+    return tape_wrap(t, x->rows, x->cols, x->x, NULL);
+}
