@@ -98,9 +98,9 @@ static Err learn_data(Scheduler *s, Message *m) {
     size_t size = 0;
     for (int i = 0; i < m->n_frames; i++)
         size += m->frames[i].size_bytes;
-    if (size == 0 || size > MAX_MANIFEST_BYTES)
+    if (size == 0 || size > DATAINFO_MAX_BYTES)
         return err_fail(ERR_PROTOCOL, "a worker's manifest has %zu bytes; 1 to %d are possible", size,
-                        MAX_MANIFEST_BYTES);
+                        DATAINFO_MAX_BYTES);
     const char *text = message_bytes(m, 0, m->n_frames, &size);
     Err err = datainfo_parse(&data->info, text, size);
     if (err)

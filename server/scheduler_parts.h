@@ -20,7 +20,6 @@
 enum {
     MAX_MEMBERS = 4096,
     MAX_STEPS = MESSAGE_FRAME_BYTES * 8, /* of a domain's epoch: a bitmap is one frame */
-    MAX_MANIFEST_BYTES = 64 << 20,
     MAX_CLOCK_STEP_MS = 1000,
     ASK_AGAIN_MS = 1000,
     ANSWER_MS = 60 * 1000,     /* a server that lives answers a question within */

@@ -1,0 +1,232 @@
+/* What a run leaves behind: its directory with lock, configuration, metrics and performance. */
+#include "server/run_record.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/files.h"
+#include "common/log.h"
+#include "server/report.h"
+#include "server/snapshot.h"
+
+enum { PERF_MS = 10 * 1000, PATH_BYTES = CONFIG_PATH + 32 };
+
+struct RunRecord {
+    const Config *config;
+    const char *config_text;
+    Report report;
+    int lock;
+    FILE *metrics, *perf;
+    uint64_t opened_ms, perf_ms;
+    SchedulerProgress last;
+};
+
+static void path_in(const Config *config, const char *name, char *path) {
+    snprintf(path, PATH_BYTES, "%s/%s", config->run_dir, name);
+}
+
+/* ---- the directory -------------------------------------------------------------------------------------------- */
+
+Err run_record_directory(Config *config) {
+    char path[PATH_MAX];
+    Err err = make_directories(config->run_dir);
+    if (err)
+        return err;
+    if (!realpath(config->run_dir, path))
+        return err_fail(ERR_IO, "%s: %s", config->run_dir, strerror(errno));
+    if (strlen(path) >= sizeof config->run_dir)
+        return err_fail(ERR_CONFIG, "run.dir is %zu bytes long as an absolute path; at most %zu are allowed",
+                        strlen(path), sizeof config->run_dir - 1);
+    memcpy(config->run_dir, path, strlen(path) + 1);
+    return OK;
+}
+
+static Err take_lock(RunRecord *r) {
+    char path[PATH_BYTES];
+    path_in(r->config, "lock", path);
+    r->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (r->lock < 0)
+        return err_fail(ERR_IO, "%s: %s", path, strerror(errno));
+    if (flock(r->lock, LOCK_EX | LOCK_NB))
+        return err_fail(ERR_CONFIG, "another run is going on in %s (its lock is held): give this one another run.dir",
+                        r->config->run_dir);
+    return OK;
+}
+
+static bool has_entries(const char *path) {
+    DIR *dir = opendir(path);
+    bool found = false;
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        found = found || e->d_name[0] != '.';
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
+/* Two runs in one directory would mix their metrics, and the second would clean up the first one's snapshots. */
+static Err check_unused(const RunRecord *r) {
+    char path[PATH_BYTES];
+    struct stat st;
+    path_in(r->config, "metrics.jsonl", path);
+    bool is_used = stat(path, &st) == 0 && st.st_size > 0;
+    path_in(r->config, "snapshots", path);
+    if (is_used || has_entries(path))
+        return err_fail(ERR_CONFIG, "%s holds an earlier run: move it away, or give this run another run.dir",
+                        r->config->run_dir);
+    return OK;
+}
+
+static Err open_stream(const RunRecord *r, const char *name, FILE **out) {
+    char path[PATH_BYTES];
+    path_in(r->config, name, path);
+    *out = fopen(path, "we");
+    return *out ? OK : err_fail(ERR_IO, "%s: %s", path, strerror(errno));
+}
+
+static Err write_config(const RunRecord *r) {
+    char path[PATH_BYTES];
+    path_in(r->config, "config.yaml", path);
+    return write_file_durably(path, r->config_text, strlen(r->config_text));
+}
+
+Err run_record_open(RunRecord **out, const Config *config, const char *config_text) {
+    RunRecord *r = must_calloc(1, sizeof *r);
+    r->config = config;
+    r->config_text = config_text;
+    r->lock = -1;
+    r->opened_ms = r->perf_ms = clock_now_ms();
+    report_init(&r->report, config);
+    Err err = make_directories(config->run_dir);
+    if (!err)
+        err = take_lock(r);
+    if (!err)
+        err = check_unused(r);
+    if (!err)
+        err = write_config(r);
+    if (!err)
+        err = open_stream(r, "metrics.jsonl", &r->metrics);
+    if (!err)
+        err = open_stream(r, "perf.jsonl", &r->perf);
+    *out = r;
+    if (err)
+        run_record_close(out);
+    return err;
+}
+
+void run_record_close(RunRecord **out) {
+    RunRecord *r = *out;
+    if (!r)
+        return;
+    if (r->metrics)
+        fclose(r->metrics);
+    if (r->perf)
+        fclose(r->perf);
+    if (r->lock >= 0)
+        close(r->lock);
+    free(r);
+    *out = NULL;
+}
+
+/* ---- lines ---------------------------------------------------------------------------------------------------- */
+
+/* 17 digits give a double back to the last bit. Takes the object. */
+static Err write_line(FILE *file, const char *name, json_t *line, bool is_durable) {
+    char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    bool is_ok =
+        text && fprintf(file, "%s\n", text) > 0 && fflush(file) == 0 && (!is_durable || fsync(fileno(file)) == 0);
+    Err err = is_ok ? OK : err_fail(ERR_IO, "a line of %s could not be written: %s", name, strerror(errno));
+    free(text);
+    json_decref(line);
+    return err;
+}
+
+static json_t *metrics_json(const EvalConfig *eval, const RankingMetrics *m) {
+    char key[32];
+    json_t *o = json_pack("{s:I, s:f, s:f, s:f}", "n", (json_int_t)m->n, "auc", m->auc, "wauc", m->wauc, "mrr", m->mrr);
+    for (int k = 0; k < eval->n_ks; k++) {
+        snprintf(key, sizeof key, "ndcg@%d", eval->ks[k]);
+        json_object_set_new(o, key, json_real(m->ndcg[k]));
+        snprintf(key, sizeof key, "hr@%d", eval->ks[k]);
+        json_object_set_new(o, key, json_real(m->hr[k]));
+    }
+    json_object_set_new(o, "logloss", json_real(m->logloss));
+    return o;
+}
+
+static json_t *split_json(const EvalConfig *eval, const EpochResult *e, int domain, Split split) {
+    return e->is_scored[domain][split] ? metrics_json(eval, &e->metrics[domain][split]) : json_null();
+}
+
+static json_t *domain_json(const EvalConfig *eval, const EpochResult *e, int d) {
+    return json_pack("{s:f, s:f, s:I, s:I, s:I, s:o, s:o}", "loss", e->data_loss[d], "regulariser", e->regulariser[d],
+                     "steps", (json_int_t)e->n_steps[d], "best_epoch", (json_int_t)e->best_epoch[d], "stale",
+                     (json_int_t)e->stale[d], "valid", split_json(eval, e, d, SPLIT_VALID), "test",
+                     split_json(eval, e, d, SPLIT_TEST));
+}
+
+static void write_perf(RunRecord *r, const SchedulerProgress *p) {
+    uint64_t now_ms = clock_now_ms();
+    r->perf_ms = now_ms;
+    json_t *line = json_pack(
+        "{s:f, s:I, s:s, s:I, s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I}", "seconds",
+        (double)(now_ms - r->opened_ms) / 1000, "epoch", (json_int_t)p->epoch, "phase", p->phase ? p->phase : "",
+        "steps_done", (json_int_t)p->steps_done, "steps", (json_int_t)p->steps_total, "instances",
+        (json_int_t)p->n_instances, "instances_per_s", p->instances_per_s, "workers", (json_int_t)p->n_workers,
+        "servers", (json_int_t)p->n_servers, "rows", (json_int_t)p->n_rows, "bytes", (json_int_t)p->used_bytes,
+        "sent_bytes", (json_int_t)p->sent_bytes, "received_bytes", (json_int_t)p->received_bytes);
+    if (write_line(r->perf, "perf.jsonl", line, false))
+        log_warn("%s", err_message());
+}
+
+/* ---- the scheduler's effects ---------------------------------------------------------------------------------- */
+
+Err run_record_commit(RunRecord *r, const SnapshotFacts *facts) {
+    return snapshot_commit(facts, r->config, r->config_text);
+}
+
+/* The line first: metrics must not be lost because a disk is full of snapshots. */
+Err run_record_write_epoch(RunRecord *r, const EpochResult *e, const char *snapshot_dir) {
+    char snapshots[PATH_BYTES];
+    json_t *line =
+        json_pack("{s:I, s:o, s:o}", "epoch", (json_int_t)e->epoch, "A", domain_json(&r->config->eval, e, DOMAIN_A),
+                  "B", domain_json(&r->config->eval, e, DOMAIN_B));
+    Err err = write_line(r->metrics, "metrics.jsonl", line, true);
+    if (err || !snapshot_dir)
+        return err;
+    err = snapshot_write_evaluation(snapshot_dir, e, r->config);
+    path_in(r->config, "snapshots", snapshots);
+    if (!err)
+        err = snapshot_prune(snapshots, r->config->snapshot.keep, e->best_epoch);
+    return err;
+}
+
+void run_record_show_epoch(RunRecord *r, const EpochResult *e) {
+    report_epoch(&r->report, e);
+    write_perf(r, &r->last);
+}
+
+void run_record_epoch(RunRecord *r, const EpochResult *e, const char *snapshot_dir) {
+    if (run_record_write_epoch(r, e, snapshot_dir))
+        log_warn("epoch %u: %s", e->epoch, err_message());
+    run_record_show_epoch(r, e);
+}
+
+void run_record_progress(RunRecord *r, const SchedulerProgress *p) {
+    r->last = *p;
+    report_progress(&r->report, p, clock_now_ms());
+    if (clock_now_ms() - r->perf_ms >= PERF_MS)
+        write_perf(r, p);
+}
+
+void run_record_finish(RunRecord *r, const DataInfo *data) {
+    report_final(&r->report, data);
+}
