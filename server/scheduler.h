@@ -2,11 +2,11 @@
  * inside; scheduler_shell.c connects it to the link and the disk, `train --local` to a store and a trainer in its own
  * process, the simulator to a simulated network. PROTOCOL.md is its contract.
  *
- *   JOINING --all here--> OPENING --all opened--> TRAINING --no chunk left--> CUTTING --committed--> EVALUATING
- *      ^                      ^                       |                         |                        |
- *      |                      +---------------------- | ----------------------- | <--another epoch-------+
- *      |                                              +--stop asked--> CUTTING --+--committed--> FINISHED <--no more--+
- *   any --deadline, a server died, an error--> FINISHED */
+ *   JOINING --all here--> OPENING --all opened--> TRAINING --no work left--> CUTTING --committed--> EVALUATING
+ *   EVALUATING --another epoch--> OPENING     EVALUATING --no more--> ENDING --all have left--> OVER
+ *   CUTTING --a server lacks steps--> TRAINING
+ *   TRAINING --stop asked--> CUTTING --committed--> ENDING
+ *   any --a deadline, a server died, an error--> ENDING */
 #ifndef MANGROVE_SERVER_SCHEDULER_H
 #define MANGROVE_SERVER_SCHEDULER_H
 
@@ -70,14 +70,16 @@ typedef struct SchedulerProgress {
     const char *phase; /* "waiting", "opening", "training", "snapshot", "evaluating", "ending" */
 } SchedulerProgress;
 
-/* The scheduler's effects on the world. Callbacks with a `done` counterpart may take their time: the shell answers by
- * scheduler_on_committed() or scheduler_on_ranked(), now or later. */
+/* The scheduler's effects on the world. commit and rank may take their time: they are answered by
+ * scheduler_on_committed() and scheduler_on_ranked(), now (from within the callback) or later. No other function of the
+ * scheduler may be called from within a callback: messages that a peer answers at once are queued. */
 typedef struct SchedulerEnv {
     void *ctx;
     Outbox outbox;
     /* Derives the schema once the first data set is known (model_schema, given by deploy/). */
     Err (*schema)(void *ctx, const Config *config, const DataInfo *data, Schema *out);
-    /* Writes the manifest of a snapshot whose files the servers have written: files[i] = server i's JSON text. */
+    /* Writes the manifest of a snapshot whose files the servers have written: files[i] = server i's JSON text. What
+     * facts point to stays as it is until answered, facts itself does not. */
     void (*commit)(void *ctx, const SnapshotFacts *facts);
     /* Sorts and ranks off the loop's thread. scores (n, n_candidates) and users (n) stay valid until answered. */
     void (*rank)(void *ctx, const RankJob *job);
@@ -85,20 +87,26 @@ typedef struct SchedulerEnv {
     void (*epoch_done)(void *ctx, const EpochResult *result, const char *snapshot_dir);
     /* Lines for people and for perf.jsonl. */
     void (*progress)(void *ctx, const SchedulerProgress *progress);
-    /* The run is over. code OK: complete; ERR_STOPPED: as asked; else failed, sentence says why. */
+    /* The run is over, and no effect is unanswered. code OK: complete; ERR_STOPPED: as asked; else failed, sentence
+     * says why. */
     void (*finished)(void *ctx, Err code, const char *sentence);
 } SchedulerEnv;
 
 /* Borrows config; config_text is its canonical form, which WELCOME carries. incarnation: of this process. */
 Err scheduler_open(Scheduler **out, const Config *config, const char *config_text, uint64_t incarnation,
                    const SchedulerEnv *env, uint64_t now_ms) MUST_CHECK;
-void scheduler_close(Scheduler **s);
+void scheduler_close(Scheduler **s); /* not while a commit or a ranking is unanswered */
 
-void scheduler_on_message(Scheduler *s, uint64_t peer, Message *m, uint64_t now_ms);
-void scheduler_on_tick(Scheduler *s, uint64_t now_ms); /* every 100 ms or so */
+void scheduler_on_message(Scheduler *s, uint64_t peer, Message *m, uint64_t now_ms); /* leaves m to be freed */
+/* Every 100 ms or so. Time passes by ticks alone and by at most a second each: after a longer gap it was this process
+ * that stood still, and nobody is declared dead for it. Deliver what has come before the tick that follows it. */
+void scheduler_on_tick(Scheduler *s, uint64_t now_ms);
+/* result not OK: err_message() says why; the run goes on without the snapshot. */
 void scheduler_on_committed(Scheduler *s, Err result, uint64_t now_ms);
 void scheduler_on_ranked(Scheduler *s, const RankJob *job, const RankingMetrics *metrics, uint64_t now_ms);
-/* Finish the steps in hand, cut, snapshot, end with ERR_STOPPED. */
+/* Finish the steps in hand, cut, snapshot, end with ERR_STOPPED. Called again: end at once. */
 void scheduler_on_stop(Scheduler *s, uint64_t now_ms);
+/* The peer broke the protocol below the messages, or did not read: it has been dropped. */
+void scheduler_on_fault(Scheduler *s, uint64_t peer, const char *sentence, uint64_t now_ms);
 
 #endif

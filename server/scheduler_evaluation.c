@@ -112,8 +112,8 @@ static void take_scores(Scheduler *s, Sheet *sheet, const MessageSCORES *h, cons
  */
 void evaluation_on_scores(Scheduler *s, Member *worker, Message *m) {
     const MessageSCORES *h = &m->scores;
-    const uint32_t *users;
-    const float *scores;
+    const uint32_t *users = NULL;
+    const float *scores = NULL;
     if (s->phase != PHASE_EVALUATING || h->epoch != s->epoch || h->pass != s->evaluation.pass)
         return;
     if (h->domain >= N_DOMAINS || (h->split != SPLIT_VALID && h->split != SPLIT_TEST)) {
