@@ -5,7 +5,8 @@
 /* X(name, sentence) in the order of the help text. */
 #define COMMANDS(X)                                                                                                    \
     X(prepare, "turn two ratings files into a prepared data set")                                                      \
-    X(synth, "write synthetic ratings of two domains")
+    X(synth, "write synthetic ratings of two domains")                                                                 \
+    X(config, "show the effective configuration and what a run will cost")
 
 /* argv[0] is "mangrove <name>". Returns the exit code. */
 #define X(name, sentence) int cmd_##name(int argc, char **argv);

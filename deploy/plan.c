@@ -125,22 +125,21 @@ static void print_tables(const Plan *plan, FILE *out) {
 }
 
 static void print_domains(const Plan *plan, FILE *out) {
-    fprintf(out, "#\n# %-8s %10s %10s %10s %12s %12s %16s %16s\n", "domain", "instances", "steps", "batches", "valid",
-            "test", "pulled, KiB", "pushed, KiB");
+    fprintf(out, "#\n# %-6s %12s %10s %10s %14s %14s %12s %12s\n", "domain", "instances", "steps", "batches",
+            "valid batches", "test batches", "pulled, KiB", "pushed, KiB");
     for (int d = 0; d < N_DOMAINS; d++) {
         const PlanDomain *p = &plan->domains[d];
-        const char *most = p->is_measured ? "" : "at most ";
-        fprintf(out, "# %-8c", 'A' + d);
+        fprintf(out, "# %-6c", 'A' + d);
         if (plan->has_data)
-            fprintf(out, " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %12" PRIu64 " %12" PRIu64, p->instances, p->steps,
+            fprintf(out, " %12" PRIu64 " %10" PRIu64 " %10" PRIu64 " %14" PRIu64 " %14" PRIu64, p->instances, p->steps,
                     p->batches, p->eval_batches[SPLIT_VALID], p->eval_batches[SPLIT_TEST]);
         else
-            fprintf(out, " %10s %10s %10s %12s %12s", "?", "?", "?", "?", "?");
-        fprintf(out, " %8s%8.1f %8s%8.1f\n", most, (double)p->pull_bytes / 1024, most, (double)p->push_bytes / 1024);
+            fprintf(out, " %12s %10s %10s %14s %14s", "?", "?", "?", "?", "?");
+        fprintf(out, " %12.1f %12.1f\n", (double)p->pull_bytes / 1024, (double)p->push_bytes / 1024);
     }
-    fputs(
-        "# steps and batches of an epoch; valid, test: evaluation batches of a pass; pulled, pushed: a batch's bytes\n",
-        out);
+    fprintf(out,
+            "# steps and batches of an epoch; evaluation batches of a pass; bytes of a batch, over all servers%s\n",
+            plan->domains[DOMAIN_A].is_measured ? "" : ", at most");
 }
 
 void plan_print(const Plan *plan, FILE *out) {
