@@ -152,6 +152,9 @@ typedef struct BadCase {
 #define TEN        "aaaaaaaaaa"
 #define HUNDRED    TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
 
+#define CODE "\244code"
+#define TEXT "\244text"
+
 static const BadCase BAD[] = {
     {0, 'X', MAP("\x80"), "the message begins with other bytes than MGRV: not from a mangrove"},
     {4, 2, MAP("\x80"), "the message is of protocol version 2, this program speaks version 1"},
@@ -181,58 +184,29 @@ static const BadCase BAD[] = {
          "code\x01"),
      "REFUSE: key 1 of the map is another type, expected a string"},
     {-1, 0, MAP("\x81\xc1\x01"), "REFUSE: key 1 of the map is an invalid byte, expected a string"},
-    {-1, 0,
-     MAP("\x81\xa4"
-         "code"),
-     "REFUSE: the map ends within value 1"},
-    {-1, 0,
-     MAP("\x81\xa4"
-         "code\xcf\x01\x02"),
-     "REFUSE: the map ends within value 1"},
-    {-1, 0,
-     MAP("\x82\xa4"
-         "code\x01\xa4"
-         "code\x01"),
-     "REFUSE: key 2 of the map repeats an earlier one"},
+    {-1, 0, MAP("\x81" CODE), "REFUSE: the map ends within value 1"},
+    {-1, 0, MAP("\x81" CODE "\xcf\x01\x02"), "REFUSE: the map ends within value 1"},
+    {-1, 0, MAP("\x82" CODE "\x01" CODE "\x01"), "REFUSE: key 2 of the map repeats an earlier one"},
     {-1, 0, MAP("\x82\xa1?\x01\xa1?\x01"), "REFUSE: key 2 of the map repeats an earlier one"},
     {-1, 0,
-     MAP("\x81\xa4"
-         "code\xa1"
+     MAP("\x81" CODE "\xa1"
          "1"),
      "REFUSE: field code is a string, expected a number"},
+    {-1, 0, MAP("\x81" CODE "\xff"), "REFUSE: field code is another type, expected a number"},
+    {-1, 0, MAP("\x81" CODE "\xca\x00\x00\x00\x00"), "REFUSE: field code is another type, expected a number"},
+    {-1, 0, MAP("\x81" TEXT "\x05"), "REFUSE: field text is a number, expected a string"},
     {-1, 0,
-     MAP("\x81\xa4"
-         "code\xff"),
-     "REFUSE: field code is another type, expected a number"},
-    {-1, 0,
-     MAP("\x81\xa4"
-         "code\xca\x00\x00\x00\x00"),
-     "REFUSE: field code is another type, expected a number"},
-    {-1, 0,
-     MAP("\x81\xa4"
-         "text\x05"),
-     "REFUSE: field text is a number, expected a string"},
-    {-1, 0,
-     MAP("\x81\xa4"
-         "text\xa3"
+     MAP("\x81" TEXT "\xa3"
          "a\0b"),
      "REFUSE: field text contains a zero byte"},
-    {-1, 0,
-     MAP("\x81\xa4"
-         "text\xda\x02\x00" HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED "abcdefghijkl"),
+    {-1, 0, MAP("\x81" TEXT "\xda\x02\x00" HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED "abcdefghijkl"),
      "REFUSE: field text has 512 bytes, the limit is 511"},
-    {-1, 0,
-     MAP("\x81\xa4"
-         "code\x90"),
-     "REFUSE: the map holds an array, expected plain values"},
+    {-1, 0, MAP("\x81" CODE "\x90"), "REFUSE: the map holds an array, expected plain values"},
     {-1, 0, MAP("\x81\xa1?\x80"), "REFUSE: the map holds a map, expected plain values"},
     {-1, 0, MAP("\x81\xa1?\xdd\xff\xff\xff\xff"), "REFUSE: the map holds an array, expected plain values"},
     {-1, 0, MAP("\x81\xa1?\xc1"), "REFUSE: the map holds an invalid byte, expected plain values"},
     {-1, 0, MAP("\x80\x00"), "REFUSE: 1 bytes follow the map, expected none"},
-    {-1, 0,
-     MAP("\x81\xa4"
-         "code\x01\x80\x80"),
-     "REFUSE: 2 bytes follow the map, expected none"},
+    {-1, 0, MAP("\x81" CODE "\x01\x80\x80"), "REFUSE: 2 bytes follow the map, expected none"},
 };
 
 static size_t build(const BadCase *c, uint8_t *bytes) {
