@@ -1,0 +1,228 @@
+/* mangrove train CONFIG: a scheduler, servers and workers on this machine under one supervisor; --local: all in one
+ * process.
+ *
+ * The scheduler's stdout comes through a pipe: its first line names its endpoint, the rest is the result and is passed
+ * on. Its progress goes to this terminal; servers and workers write to run.dir/logs. */
+#include <argp.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/config.h"
+#include "common/err.h"
+#include "common/files.h"
+#include "common/log.h"
+#include "common/options.h"
+#include "deploy/commands.h"
+#include "deploy/local.h"
+#include "deploy/supervisor.h"
+
+enum {
+    MAX_SETS = 64,
+    END_MS = 8000,     /* after the first failure or the scheduler's end, everybody has left by then */
+    CONTROL_MS = 1000, /* how often the supervisor looks around without an event */
+    ENDPOINT_BYTES = CONFIG_PATH + 32,
+};
+
+typedef struct TrainArguments {
+    const char *config_path;
+    const char *sets[MAX_SETS];
+    int n_sets;
+    bool is_local;
+} TrainArguments;
+
+/* ---- the roles ---------------------------------------------------------------------------------------------- */
+
+static Err start_scheduler(Supervisor *s, const TrainArguments *a, int *output_fd) {
+    const char *argv[8 + 2 * MAX_SETS] = {"mangrove", "scheduler", a->config_path};
+    int n = 3;
+    for (int i = 0; i < a->n_sets; i++) {
+        argv[n++] = "--set";
+        argv[n++] = a->sets[i];
+    }
+    int child = supervisor_start(s, "scheduler", NULL, argv, output_fd);
+    return child < 0 ? (Err)child : OK;
+}
+
+static Err start_role(Supervisor *s, const char *role, int rank, const Config *config, const char *endpoint) {
+    char name[SUPERVISOR_NAME], log_path[SUPERVISOR_PATH];
+    snprintf(name, sizeof name, "%s-%d", role, rank);
+    snprintf(log_path, sizeof log_path, "%s/logs/%s.log", config->run_dir, name);
+    const char *argv[] = {"mangrove", role, "--scheduler", endpoint, NULL, NULL, NULL};
+    if (!strcmp(role, "worker")) {
+        argv[4] = "--data";
+        argv[5] = config->data_dir;
+    }
+    int child = supervisor_start(s, name, log_path, argv, NULL);
+    return child < 0 ? (Err)child : OK;
+}
+
+static Err start_roles(Supervisor *s, const Config *config, const char *endpoint) {
+    Err err = OK;
+    for (int i = 0; i < config->cluster.servers && !err; i++)
+        err = start_role(s, "server", i, config, endpoint);
+    for (int i = 0; i < config->cluster.workers && !err; i++)
+        err = start_role(s, "worker", i, config, endpoint);
+    return err;
+}
+
+/* ---- watching ----------------------------------------------------------------------------------------------- */
+
+enum { SCHEDULER = 0 }; /* index of the first child */
+
+/* Waits for the line "scheduler ENDPOINT" on the pipe. */
+static Err read_endpoint(Supervisor *s, int fd, const Config *config, char *endpoint, size_t size) {
+    char line[ENDPOINT_BYTES];
+    size_t used = 0;
+    uint64_t waited_ms = 0;
+    while (used < sizeof line - 1) {
+        bool has_input = supervisor_wait(s, CONTROL_MS, fd);
+        if (has_input && read(fd, line + used, 1) == 1) {
+            if (line[used] == '\n')
+                break;
+            used++;
+            continue;
+        }
+        waited_ms += CONTROL_MS;
+        if (!s->children[SCHEDULER].is_running || has_input)
+            return ERR_FAILED; /* it has said why */
+        if (waited_ms > (uint64_t)config->cluster.join_s * 1000)
+            return err_fail(ERR_TIMEOUT, "the scheduler did not start within %d s", config->cluster.join_s);
+    }
+    line[used] = 0;
+    if (strncmp(line, "scheduler ", 10))
+        return err_fail(ERR_PROTOCOL, "expected the scheduler's endpoint, found \"%s\"", line);
+    snprintf(endpoint, size, "%.*s", (int)size - 1, line + 10);
+    return OK;
+}
+
+static void pass_on(int fd) {
+    char buffer[4096];
+    ssize_t n = read(fd, buffer, sizeof buffer);
+    if (n > 0 && fwrite(buffer, 1, (size_t)n, stdout) == (size_t)n)
+        fflush(stdout);
+}
+
+/* Until all have ended. A role that fails takes the others with it; so does the scheduler's end. */
+static void watch(Supervisor *s, int fd) {
+    int stops_seen = 0;
+    uint64_t ending_since_ms = 0;
+    while (supervisor_running(s)) {
+        if (supervisor_wait(s, ending_since_ms ? 100 : CONTROL_MS, s->children[SCHEDULER].is_running ? fd : -1))
+            pass_on(fd);
+        if (s->n_stops > stops_seen) {
+            supervisor_signal(s, stops_seen ? -1 : SCHEDULER, stops_seen ? SIGKILL : SIGTERM);
+            stops_seen = s->n_stops;
+        }
+        bool is_ending = s->first_failed >= 0 || !s->children[SCHEDULER].is_running;
+        if (is_ending && !ending_since_ms)
+            ending_since_ms = clock_now_ms();
+        uint64_t ending_ms = ending_since_ms ? clock_now_ms() - ending_since_ms : 0;
+        bool is_failure = s->first_failed > SCHEDULER;
+        if (ending_ms > END_MS || (is_failure && ending_ms > 3000))
+            supervisor_signal(s, -1, SIGKILL);
+        else if (is_failure && ending_ms > 1000)
+            supervisor_signal(s, -1, SIGTERM);
+    }
+    pass_on(fd);
+}
+
+/* The last thing printed is the first cause. */
+static int outcome(const Supervisor *s, const Config *config) {
+    const Child *scheduler = &s->children[SCHEDULER];
+    if (s->first_failed < 0)
+        return 0;
+    const Child *cause = &s->children[s->first_failed];
+    int code = child_exit_code(cause);
+    if (code == err_exit_code(ERR_STOPPED) && child_exit_code(scheduler) == code) {
+        fprintf(stderr, "mangrove: stopped as asked; the snapshot is in %s/snapshots\n", config->run_dir);
+        return code;
+    }
+    child_print_failure(cause);
+    fprintf(stderr, "mangrove: the run has ended because of that; logs are in %s/logs, earlier snapshots are kept\n",
+            config->run_dir);
+    return code > 127 ? err_exit_code(ERR_FAILED) : code;
+}
+
+static int train_cluster(const TrainArguments *a, const Config *config) {
+    static Supervisor s;
+    char logs[CONFIG_PATH + 8], endpoint[ENDPOINT_BYTES];
+    int fd = -1, code;
+    snprintf(logs, sizeof logs, "%s/logs", config->run_dir);
+    Err err = make_directories(logs);
+    if (!err)
+        err = supervisor_open(&s);
+    if (!err)
+        err = start_scheduler(&s, a, &fd);
+    if (!err)
+        err = read_endpoint(&s, fd, config, endpoint, sizeof endpoint);
+    if (!err)
+        err = start_roles(&s, config, endpoint);
+    if (err && s.first_failed < 0) {
+        log_error("%s", err_message());
+        code = err_exit_code(err);
+    } else {
+        watch(&s, fd);
+        code = outcome(&s, config);
+    }
+    supervisor_close(&s);
+    if (fd >= 0)
+        close(fd);
+    return code;
+}
+
+/* ---- the command -------------------------------------------------------------------------------------------- */
+
+static error_t parse(int key, char *arg, struct argp_state *state) {
+    TrainArguments *a = state->input;
+    switch (key) {
+    case 's':
+        if (a->n_sets == MAX_SETS)
+            argp_error(state, "at most %d --set", MAX_SETS);
+        a->sets[a->n_sets++] = arg;
+        return 0;
+    case 'l':
+        a->is_local = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (a->config_path)
+            argp_error(state, "one CONFIG, please; \"%s\" is a second", arg);
+        a->config_path = arg;
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "which CONFIG?");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option OPTIONS[] = {
+    {"local", 'l', NULL, 0, "Scheduler policy, store and worker in this one process, no wire", 0},
+    {"set", 's', "KEY=VALUE", 0, "Override a key of the configuration; may be repeated", 0},
+    {0},
+};
+
+int cmd_train(int argc, char **argv) {
+    static TrainArguments a;
+    static Config config;
+    const struct argp argp = {OPTIONS, parse, "CONFIG",
+                              "Example: mangrove train configs/quickstart.yaml --set train.seed=2\n\n"
+                              "Trains on this machine with a scheduler, servers and workers, each a process, and writes "
+                              "metrics, logs and snapshots into run.dir.\v"
+                              "Ctrl-C finishes the steps in hand, writes a snapshot and ends with code 75; a second "
+                              "ctrl-C ends at once.",
+                              NULL, NULL, NULL};
+    argp_err_exit_status = err_exit_code(ERR_USAGE);
+    argp_parse(&argp, argc, argv, 0, NULL, &a);
+    Err err = config_load(&config, a.config_path, a.sets, a.n_sets);
+    if (err) {
+        log_error("%s", err_message());
+        return err_exit_code(err);
+    }
+    return a.is_local ? err_exit_code(local_train(&config)) : train_cluster(&a, &config);
+}
