@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/options_message.h"
 #include "common/options_table.h"
 
 /* ---- sources ---- */

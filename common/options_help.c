@@ -1,5 +1,6 @@
 /* What people read about options: the reference file and the keys in --help. */
 #include "common/options.h"
+#include "common/options_message.h"
 #include "common/options_table.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* What is said about options: what was found, what is allowed, which name was meant. */
-#include "common/options_table.h"
+#include "common/options_message.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* The nearest name: restricted edit distance (Damerau and Levenshtein: insert, delete, replace, swap neighbours). */
-#include "common/options_table.h"
+#include "common/options_message.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -7,7 +7,6 @@
 enum { NEAREST_MAX = OPTION_VARIABLE, FAR = 1000 };
 
 typedef struct Nearest {
-    const char *word; /* what was written */
     const char *name; /* the best so far */
     int distance;
 } Nearest;
@@ -62,7 +61,7 @@ static const char *last_part(const char *key) {
 }
 
 const char *nearest_key(const char *key, int section) {
-    Nearest n = {.word = key, .distance = FAR};
+    Nearest n = {.distance = FAR};
     const char *leaf = last_part(key);
     for (int i = 0; section < 0 && !strchr(key, '.') && i < N_SECTIONS; i++)
         consider(&n, SECTIONS[i].name, edit_distance(key, SECTIONS[i].name));
@@ -75,14 +74,14 @@ const char *nearest_key(const char *key, int section) {
 }
 
 const char *nearest_value(const Option *o, const char *text) {
-    Nearest n = {.word = text, .distance = FAR};
+    Nearest n = {.distance = FAR};
     for (int i = 0; o->names[i]; i++)
         consider(&n, o->names[i], edit_distance(text, o->names[i]));
     return found(&n, text);
 }
 
 const char *nearest_variable(const char *name, char out[OPTION_VARIABLE]) {
-    Nearest n = {.word = name, .distance = FAR};
+    Nearest n = {.distance = FAR};
     for (int i = 0; i < N_OPTIONS; i++) {
         option_variable(&OPTIONS[i], out);
         consider(&n, OPTIONS[i].name, edit_distance(name, out));

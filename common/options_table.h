@@ -90,40 +90,13 @@ typedef struct Loader {
     Origin origin[OPTIONS_MAX]; /* who set the option last */
 } Loader;
 
-/* "conf.yaml:3", "MANGROVE_TRAIN_SEED", "--set"; UNSET: "configuration". */
-void origin_text(const Option *o, const Origin *where, char out[OPTION_WHERE]);
-
 /* Each: ERR_CONFIG with the whole sentence. A list as text is "20,10" or "[20, 10]". */
 Err option_set(Loader *l, const Option *o, const char *text, Origin where) MUST_CHECK;
 /* Element i of an INTS option, from 0; and when n elements have been set, where the list began. */
 Err option_set_item(Loader *l, const Option *o, int i, const char *text, Origin where) MUST_CHECK;
 Err option_end_list(Loader *l, const Option *o, int n, Origin where) MUST_CHECK;
-/* The value as YAML, and as JSON where is_json (which puts names of enums in quotes). */
+/* The value as YAML, or as JSON, which wants the names of enums in quotes (options_text.c). */
 void option_print(const Option *o, const Config *c, bool is_json, char out[OPTION_VALUE]);
-/* ---- messages (options_message.c) ---- */
-
-enum { FOUND_TEXT = 64 };
-
-/* "an integer from 1 to 1024" */
-void option_allowed(const Option *o, char *out, size_t size);
-/* text in quotes, clipped and printable. */
-void found_text(const char *text, char out[FOUND_TEXT]);
-/* Bytes of the character that text begins with if it is well-formed UTF-8 and may stand in a YAML text as it is;
- * 0 if it is not. */
-int text_printable_bytes(const char *text);
-/* The sentence for a value that is not allowed, as ERR_CONFIG: found is what stood there, hint (or NULL) what may have
- * been meant. */
-Err option_refuse(const Option *o, const char *found, const char *hint, Origin where);
-/* The same for a text, which is quoted; finds the hint itself. */
-Err option_refuse_text(const Option *o, const char *text, Origin where);
-/* The sentence for a key that does not exist; key is dotted, section where it was looked for (-1: at the top). */
-Err option_unknown(const char *where, const char *key, int section);
-
-/* ---- the name that was most likely meant (options_nearest.c); NULL if none is near ---- */
-const char *nearest_key(const char *key, int section);
-const char *nearest_value(const Option *o, const char *text);
-/* name begins with MANGROVE_; the answer lies in out. */
-const char *nearest_variable(const char *name, char out[OPTION_VARIABLE]);
 
 /* ---- YAML (options_yaml.c) ---- */
 Err options_read_yaml(Loader *l, const char *text, size_t size, const char *source) MUST_CHECK;

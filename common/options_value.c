@@ -1,4 +1,5 @@
 /* Values of options: text to field. Nothing here depends on the locale of the process. */
+#include "common/options_message.h"
 #include "common/options_table.h"
 
 #include <assert.h>

@@ -3,6 +3,7 @@
  * A configuration is a mapping of sections, a section a mapping of keys, a value a scalar or a list of scalars; so what
  * is nested deeper is refused where it begins, and nothing here recurses. Refused as well, since they hide what a file
  * says: anchors, aliases, tags, keys that come twice, a second document. */
+#include "common/options_message.h"
 #include "common/options_table.h"
 
 #include <stdio.h>

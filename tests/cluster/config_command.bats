@@ -111,5 +111,6 @@ refused() {
 @test "--help begins with an example and lists every key" {
     "$MANGROVE" config --help >"$BATS_TEST_TMPDIR/help"
     sed -n 2p "$BATS_TEST_TMPDIR/help" | grep -q '^Example: mangrove config '
-    [ "$(grep -cE '^  [a-z]+\.[a-z0-9_]+: ' "$BATS_TEST_TMPDIR/help")" -eq "$(grep -cE '^  [a-z]' configs/reference.yaml)" ]
+    listed=$(grep -cE '^  [a-z]+\.[a-z0-9_]+: ' "$BATS_TEST_TMPDIR/help")
+    [ "$listed" -eq "$(grep -cE '^  [a-z]' configs/reference.yaml)" ]
 }
