@@ -15,14 +15,14 @@ static uint32_t state_values(const Table *t, OptimizerKind kind) {
 }
 
 /* Training touches the items in histories, targets and negatives, all of which are training events. A table over
- * another space of ids (users) may be touched everywhere. */
+ * another space of ids (users) may be touched everywhere. Id 0 is padding, which never learns. */
 static uint64_t most_rows(const Table *t, const DataInfo *info) {
     if (t->n_rows != info->n_items)
-        return t->n_rows;
+        return t->n_rows - 1;
     uint64_t n = 0;
     for (int d = 0; d < N_DOMAINS; d++)
         n += t->reached_by >> d & 1 ? info->n_train_items[d] : 0;
-    return n < t->n_rows ? n : t->n_rows;
+    return n < t->n_rows - 1 ? n : t->n_rows - 1;
 }
 
 static PlanTable plan_table(const Table *t, const Config *config, const DataInfo *info) {
