@@ -11,6 +11,7 @@
     X(server, "run one parameter server of a cluster")                                                                 \
     X(worker, "run one worker of a cluster")                                                                           \
     X(evaluate, "print the metrics of a snapshot")                                                                     \
+    X(bench, "measure: step, one process training as fast as it can")                                                  \
     X(config, "show the effective configuration and what a run will cost")
 
 /* argv[0] is "mangrove <name>". Returns the exit code. */
