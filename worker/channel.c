@@ -19,9 +19,10 @@ void channel_free(Channel *c) {
 }
 
 bool channel_greets(Channel *c, uint64_t now_ms) {
-    if (c->state != CHANNEL_GREETING || (c->hello_ms && now_ms - c->hello_ms < HELLO_MS))
+    if (c->state != CHANNEL_GREETING || (c->has_greeted && now_ms - c->hello_ms < HELLO_MS))
         return false;
-    c->hello_ms = now_ms ? now_ms : 1;
+    c->has_greeted = true;
+    c->hello_ms = now_ms;
     return true;
 }
 

@@ -41,6 +41,7 @@ typedef struct Channel {
     Request outstanding[CHANNEL_OUTSTANDING];
     QueuedRequest queue[CHANNEL_QUEUE]; /* a ring */
     uint32_t head, n_queued;
+    bool has_greeted;
     uint64_t opened_ms, hello_ms, heard_ms;
 } Channel;
 
