@@ -68,14 +68,13 @@ void input_close(Input **in) {
     *in = NULL;
 }
 
-static Err read_failure(Input *in, int code, const char *text) {
+static Err read_failure(const Input *in, int code, const char *text) {
     if (code == Z_BUF_ERROR)
-        return err_fail(ERR_DATA, "%s is truncated: the gzip stream ends after %llu bytes of text", in->path,
-                        (unsigned long long)in->n_bytes);
+        return err_fail(ERR_DATA, "%s is truncated: its gzip stream has no end", in->path);
     if (code == Z_ERRNO)
         return err_fail(ERR_IO, "cannot read %s: %s", in->path, strerror(errno));
-    return err_fail(ERR_DATA, "%s is a damaged gzip file after %llu bytes of text: %s", in->path,
-                    (unsigned long long)in->n_bytes, text);
+    const char *colon = strstr(text, ": "); /* behind zlib's name for the file */
+    return err_fail(ERR_DATA, "%s is a damaged gzip file: %s", in->path, colon ? colon + 2 : text);
 }
 
 /* Moves what is unread to the front and fills the buffer behind it. */
