@@ -25,8 +25,9 @@ typedef struct Bench {
 
 typedef struct Side {
     Link *link;
-    uint64_t incarnation, last_peer, last_sequence, sum, n_bytes;
-    int n_received, n_faults;
+    uint64_t incarnation, last_peer, last_sequence, n_bytes;
+    int n_received, n_faults, n_wanted;
+    Loop *loop;
     bool is_echo, is_in_order;
     uint64_t fault_peer;
     char sentence[256];
