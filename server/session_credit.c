@@ -1,7 +1,6 @@
 /* How much credit a worker gets: (prefetch + 2) of the largest step it may plan, in request and reply bytes. */
+#include "common/ranking.h"
 #include "server/session_parts.h"
-
-enum { EVAL_CANDIDATES = 10 }; /* a positive and the nine negatives that were fixed when the data were prepared */
 
 static uint64_t at_most(uint64_t a, uint64_t b) {
     return a < b ? a : b;
@@ -24,7 +23,7 @@ uint64_t session_plan_step(const Config *config, const Schema *schema) {
     const ModelConfig *model = &config->model;
     uint64_t history = 2 * (uint64_t)model->seq_len; /* of the batch's domain, and of the other */
     uint64_t train = (uint64_t)config->train.batch * (history + (uint64_t)config->train.negatives + 1);
-    uint64_t eval = (uint64_t)config->eval.batch * (history + EVAL_CANDIDATES);
+    uint64_t eval = (uint64_t)config->eval.batch * (history + RANKING_CANDIDATES);
     uint64_t most = 0;
     for (int d = 0; d < N_DOMAINS; d++) {
         uint64_t step = 2 * rows_bytes(schema, d, train), pass = rows_bytes(schema, d, eval);
