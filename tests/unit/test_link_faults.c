@@ -72,8 +72,10 @@ static long resident_bytes(void) {
 /* Until the link has had enough of the peer. */
 static bool fills_the_queue(void *ctx) {
     Blocked *b = ctx;
-    while (b->server.n_faults == 0 && side_send(&b->server, 77, ++b->n_accepted, MIB) == OK)
+    while (b->server.n_faults == 0 && side_send(&b->server, 77, ++b->n_accepted, MIB) == OK) {
         assert_true(link_stats(b->server.link).queued_bytes <= WINDOW_BYTES);
+        assert_true(b->n_accepted < 1000);
+    }
     return b->server.n_faults > 0;
 }
 
