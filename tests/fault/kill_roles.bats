@@ -19,6 +19,7 @@ nothing_left() { ! left_behind "$1" >/dev/null; }
 # child NAME: pid of the role, from the process tree of train
 role_pid() {
     case $1 in
+    scheduler) pgrep -P "$(pid_of train)" -f "mangrove scheduler" ;;
     train) pid_of train ;;
     *) pgrep -P "$(pid_of train)" -f "mangrove ${1%-*}" | sed -n "$((${1##*-} + 1))p" ;;
     esac
@@ -48,6 +49,6 @@ kill_and_check() {
 }
 
 @test "a killed server ends the run and is named" { kill_and_check server-1; }
-@test "a killed worker ends the run and is named" { kill_and_check worker-0; }
-@test "a killed scheduler ends the run and is named" { kill_and_check scheduler-0; }
+@test "a killed worker ends the run and is named" { kill_and_check worker-1; }
+@test "a killed scheduler ends the run and is named" { kill_and_check scheduler; }
 @test "a killed train takes every role with it" { kill_and_check train; }
