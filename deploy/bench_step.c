@@ -26,7 +26,7 @@ static const char *const PHASE_NAMES[N_PHASES] = {
 };
 
 typedef struct Tally {
-    double seconds[N_PHASES], total_s;
+    double seconds[N_PHASES], total_s, cpu_s; /* cpu_s: what a busy machine left us of total_s */
     uint64_t n_instances, n_steps, n_positions;
 } Tally;
 
@@ -38,10 +38,14 @@ typedef struct Bench {
     Step *step;
 } Bench;
 
-static double now_s(void) {
+static double clock_s(clockid_t id) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(id, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double now_s(void) {
+    return clock_s(CLOCK_MONOTONIC);
 }
 
 static double lap(Tally *tally, int phase, double since) {
@@ -112,11 +116,12 @@ static Err run_step(Bench *b, Tally *tally) {
 }
 
 static Err run_for(Bench *b, double seconds, Tally *tally) {
-    double start = now_s(), end = start + seconds;
+    double start = now_s(), end = start + seconds, cpu = clock_s(CLOCK_THREAD_CPUTIME_ID);
     Err err = OK;
     while (!err && now_s() < end)
         err = run_step(b, tally);
     tally->total_s += now_s() - start;
+    tally->cpu_s += clock_s(CLOCK_THREAD_CPUTIME_ID) - cpu;
     return err;
 }
 
@@ -156,7 +161,8 @@ static void print_table(const Bench *b, const Tally *t, double yardstick) {
     for (int p = 0; p < N_PHASES; p++)
         printf("%-10s %12.1f %7.1f%%\n", PHASE_NAMES[p], t->seconds[p] / (double)t->n_steps * 1e6,
                100 * t->seconds[p] / t->total_s);
-    printf("%-10s %12.1f\n%.0f instances/s in %llu steps\n", "all", t->total_s / (double)t->n_steps * 1e6, rate_of(t),
+    printf("%-10s %12.1f\n%.0f instances/s, %.0f per second of processor time, in %llu steps\n", "all",
+           t->total_s / (double)t->n_steps * 1e6, rate_of(t), (double)t->n_instances / t->cpu_s,
            (unsigned long long)t->n_steps);
     if (yardstick > 0)
         printf("yardstick %.0f instances/s: mangrove is %.1f times as fast\n", yardstick, rate_of(t) / yardstick);
@@ -165,9 +171,10 @@ static void print_table(const Bench *b, const Tally *t, double yardstick) {
 static void print_json(const Bench *b, const Tally *t, double yardstick) {
     const ModelConfig *m = &b->config->model;
     printf("{\"bench\": \"step\", \"model\": \"%s\", \"dim\": %d, \"seq_len\": %d, \"batch\": %d, "
-           "\"mean_history\": %.3f, \"kernel\": \"%s\", \"steps\": %llu, \"instances_per_s\": %.1f",
+           "\"mean_history\": %.3f, \"kernel\": \"%s\", \"steps\": %llu, \"instances_per_s\": %.1f, "
+           "\"instances_per_cpu_s\": %.1f",
            m->name, m->dim, m->seq_len, b->config->train.batch, (double)t->n_positions / (double)t->n_instances,
-           gemm_kernel(), (unsigned long long)t->n_steps, rate_of(t));
+           gemm_kernel(), (unsigned long long)t->n_steps, rate_of(t), (double)t->n_instances / t->cpu_s);
     for (int p = 0; p < N_PHASES; p++)
         printf(", \"%s_us\": %.2f", PHASE_NAMES[p], t->seconds[p] / (double)t->n_steps * 1e6);
     if (yardstick > 0)

@@ -1,10 +1,11 @@
 /* Attention, sequence by sequence.
  *
- * DESIGN. A sequence's matrices are copied into scratch whose rows and columns are filled up with zeros to whole
- * vectors, so that the products need no special cases; the scratch of a history of 20 fits the level-1 cache. All
- * products are one routine, block_product(): four rows of C in registers, B read by vectors. Zeros beyond a row's last
- * key make the causal product skip what it must not see, in blocks of a vector. The weights are computed again on the
- * way back: that is cheaper than to keep n^2 numbers for every sequence.
+ * DESIGN. Histories are short, so the products are done here and not by BLAS: four rows of the result in registers, the
+ * right operand read by vectors, in whole vectors of 64 bytes, then four numbers, then one. Only the keys (and on the
+ * way back the values) are copied, transposed and with rows filled up to whole vectors, so that a row of weights is
+ * made by whole vectors too; what lies behind a row's last key is masked. Causal products stop at the last key that one
+ * of their four rows may see. The weights are kept for the way back where histories are short, else computed again: n^2
+ * numbers for each of many long histories would not fit.
  *
  *   Z = Q K^T / sqrt(D), W = softmax(Z), O = W V
  *   dW = dO V^T,  dZ = W (dW - sum_j W dW),  dQ = dZ K / sqrt(D),  dK = dZ^T Q / sqrt(D),  dV = W^T dO */
@@ -16,8 +17,9 @@
 #include "worker/ops/simd.h"
 #include "worker/ops/vmath.h"
 
-enum { LANES = 64 / (int)sizeof(real), BLOCK = 4 };
-typedef real Lanes __attribute__((vector_size(64), aligned(sizeof(real))));
+enum { LANES = 64 / (int)sizeof(real), BLOCK = 4, KEPT_LONGEST = 64 };
+typedef real Wide __attribute__((vector_size(64), aligned(sizeof(real))));
+typedef real Narrow __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real))));
 
 typedef struct AttentionOp {
     Record record;
@@ -25,189 +27,224 @@ typedef struct AttentionOp {
     Var *q, *kv, *residual, *y;
     Segments segments;
     bool is_causal;
+    real *weights; /* of all sequences, (n_queries,ks) each; NULL: not kept */
 } AttentionOp;
 
-/* One sequence's problem: sizes, and scratch of whole vectors. */
+/* One sequence's problem: sizes and scratch. */
 typedef struct Head {
-    int n_queries, n_keys, D;
-    int qs, ks, ds; /* the sizes filled up */
+    int n_queries, n_keys, D, ld; /* ld: reals from one key to the next */
+    int ks;                       /* keys, filled up to whole vectors */
     bool is_causal;
-    real scale;                        /* 1/sqrt(D) */
-    real *Q, *K, *V, *KT, *W, *O;      /* (qs,ds) (ks,ds) (ks,ds) (ds,ks) (qs,ks) (qs,ds) */
-    real *VT, *dO, *dW, *dQ, *dK, *dV; /* likewise; NULL on the way forward */
+    real scale;   /* 1/sqrt(D) */
+    real *T;      /* (D,ks) keys or values, transposed */
+    real *W, *dW; /* (n_queries,ks) */
 } Head;
 
 static int fill_up(int n) {
     return (n + LANES - 1) / LANES * LANES;
 }
 
-/* Scratch for the longest sequence. */
-static Head make_head(Arena *a, const AttentionOp *op, bool is_backward) {
-    int longest = op->segments.longest, n_queries = op->is_causal ? longest : op->q->rows, D = op->q->cols;
-    int qs = fill_up(n_queries), ks = fill_up(longest), ds = fill_up(D);
-    Head h = {.D = D, .ds = ds, .is_causal = op->is_causal, .scale = (real)(1 / sqrt((double)D))};
-    real **queries[] = {&h.Q, &h.O, &h.dO, &h.dQ}, **keys[] = {&h.K, &h.V, &h.KT, &h.VT, &h.dK, &h.dV};
-    for (int i = 0; i < (is_backward ? 4 : 2); i++)
-        *queries[i] = arena_array(a, real, qs * ds);
-    for (int i = 0; i < (is_backward ? 6 : 3); i++)
-        *keys[i] = arena_array(a, real, ks * ds);
-    h.W = arena_array(a, real, qs * ks);
-    if (is_backward)
-        h.dW = arena_array(a, real, qs * ks);
+static int query_count(const AttentionOp *op, int longest) {
+    return op->is_causal ? longest : op->q->rows;
+}
+
+static Head make_head(Arena *a, const AttentionOp *op) {
+    int longest = op->segments.longest, D = op->q->cols, ks = fill_up(longest);
+    Head h = {.D = D, .ld = 2 * D, .is_causal = op->is_causal, .scale = (real)(1 / sqrt((double)D))};
+    h.T = arena_zeros(a, real, D * ks);
+    h.W = arena_array(a, real, query_count(op, longest) * ks);
+    h.dW = arena_array(a, real, query_count(op, longest) * ks);
     return h;
 }
 
-static void size_head(Head *h, int n_queries, int n_keys) {
-    h->n_queries = n_queries;
-    h->n_keys = n_keys;
-    h->qs = fill_up(n_queries);
-    h->ks = fill_up(n_keys);
+static void size_head(Head *h, const AttentionOp *op, int sequence) {
+    h->n_keys = segment_length(&op->segments, sequence);
+    h->n_queries = query_count(op, h->n_keys);
+    h->ks = fill_up(h->n_keys);
 }
 
-/* C = A B for BLOCK rows: element (r,k) of A is A[r * ar + k * ak], k in [k0,k1); n_lanes vectors of columns. */
-ALWAYS_INLINE void block_product(const real *A, int ar, int ak, const real *B, int ldb, int k0, int k1, int n_lanes,
-                                 real *C, int ldc) {
-    for (int v = 0; v < n_lanes; v++, B += LANES, C += LANES) {
-        Lanes c0 = {0}, c1 = {0}, c2 = {0}, c3 = {0};
-        for (int k = k0; k < k1; k++) {
-            Lanes b = *(const Lanes *)(B + k * ldb);
-            const real *a = A + k * ak;
-            c0 += a[0] * b;
-            c1 += a[ar] * b;
-            c2 += a[2 * ar] * b;
-            c3 += a[3 * ar] * b;
-        }
-        *(Lanes *)C = c0;
-        *(Lanes *)(C + ldc) = c1;
-        *(Lanes *)(C + 2 * ldc) = c2;
-        *(Lanes *)(C + 3 * ldc) = c3;
+/* ---- products of four rows ------------------------------------------------------------------------------------------
+ */
+
+/* Up to BLOCK rows of a product: element (r,k) of the left operand is A[r * ar + k * ak], rows of the right one are ldb
+ * and of the result ldc apart. Where there are fewer rows the last one is computed again and thrown away. */
+typedef struct Rows {
+    const real *A;
+    int ar, ak, ldb, ldc, n_rows, k0, k1;
+} Rows;
+
+/* C = or += the columns that one `Type` holds. */
+#define DEFINE_COLUMNS(name, Type)                                                                                     \
+    ALWAYS_INLINE void name(const Rows *p, const real *B, real *C, bool adds) {                                        \
+        int last = p->n_rows - 1;                                                                                      \
+        const real *a0 = p->A, *a1 = a0 + (last < 1 ? last : 1) * p->ar, *a2 = a0 + (last < 2 ? last : 2) * p->ar;     \
+        const real *a3 = a0 + last * p->ar;                                                                            \
+        Type c0 = {0}, c1 = {0}, c2 = {0}, c3 = {0};                                                                   \
+        for (int k = p->k0; k < p->k1; k++) {                                                                          \
+            Type b = *(const Type *)(B + k * p->ldb);                                                                  \
+            int at = k * p->ak;                                                                                        \
+            c0 += a0[at] * b;                                                                                          \
+            c1 += a1[at] * b;                                                                                          \
+            c2 += a2[at] * b;                                                                                          \
+            c3 += a3[at] * b;                                                                                          \
+        }                                                                                                              \
+        Type rows[BLOCK] = {c0, c1, c2, c3};                                                                           \
+        for (int r = 0; r < p->n_rows; r++) {                                                                          \
+            Type *out = (Type *)(C + r * p->ldc);                                                                      \
+            *out = adds ? *out + rows[r] : rows[r];                                                                    \
+        }                                                                                                              \
+    }
+DEFINE_COLUMNS(wide_columns, Wide)
+DEFINE_COLUMNS(narrow_columns, Narrow)
+DEFINE_COLUMNS(one_column, real)
+
+/* C += the product, D columns. */
+ALWAYS_INLINE void add_product(const Rows *p, const real *B, int D, real *C) {
+    int d = 0;
+    for (; d + LANES <= D; d += LANES)
+        wide_columns(p, B + d, C + d, true);
+    for (; d + 4 <= D; d += 4)
+        narrow_columns(p, B + d, C + d, true);
+    for (; d < D; d++)
+        one_column(p, B + d, C + d, true);
+}
+
+ALWAYS_INLINE int block_rows(int i, int n) {
+    return n - i < BLOCK ? n - i : BLOCK;
+}
+
+/* Keys that the block of queries from i on may see. */
+ALWAYS_INLINE int keys_end(const Head *h, int i) {
+    return h->is_causal ? i + block_rows(i, h->n_queries) : h->n_keys;
+}
+
+/* out (n_queries,ks) = X (n_queries,D) T, where it may be seen. */
+ALWAYS_INLINE void query_key_product(const Head *h, const real *X, real *out) {
+    for (int i = 0; i < h->n_queries; i += BLOCK) {
+        Rows p = {X + i * h->D, h->D, 1, h->ks, h->ks, block_rows(i, h->n_queries), 0, h->D};
+        int end = keys_end(h, i);
+        for (int j = 0; j < end; j += LANES)
+            wide_columns(&p, h->T + j, out + i * h->ks + j, false);
     }
 }
 
-/* Rows x columns of keys that the queries of a block may see. */
-ALWAYS_INLINE int keys_end(const Head *h, int block) {
-    return h->is_causal && block + BLOCK < h->n_keys ? block + BLOCK : h->n_keys;
-}
-
-/* (qs,ks) = X (qs,ds) YT (ds,ks), where it may be seen. */
-ALWAYS_INLINE void query_key_product(const Head *h, const real *X, const real *YT, real *out) {
-    for (int i = 0; i < h->n_queries; i += BLOCK)
-        block_product(X + i * h->ds, h->ds, 1, YT, h->ks, 0, h->D, fill_up(keys_end(h, i)) / LANES, out + i * h->ks,
-                      h->ks);
-}
-
-/* (qs,ds) = weights (qs,ks) Y (ks,ds) */
+/* out (n_queries,D) += weights (n_queries,ks) Y (n_keys,D) */
 ALWAYS_INLINE void weights_product(const Head *h, const real *weights, const real *Y, real *out) {
-    for (int i = 0; i < h->n_queries; i += BLOCK)
-        block_product(weights + i * h->ks, h->ks, 1, Y, h->ds, 0, keys_end(h, i), h->ds / LANES, out + i * h->ds,
-                      h->ds);
+    for (int i = 0; i < h->n_queries; i += BLOCK) {
+        Rows p = {weights + i * h->ks, h->ks, 1, h->ld, h->D, block_rows(i, h->n_queries), 0, keys_end(h, i)};
+        add_product(&p, Y, h->D, out + i * h->D);
+    }
 }
 
-/* (ks,ds) = weights^T X (qs,ds) */
+/* out (n_keys,D) += weights^T X (n_queries,D) */
 ALWAYS_INLINE void transposed_product(const Head *h, const real *weights, const real *X, real *out) {
-    for (int j = 0; j < h->n_keys; j += BLOCK)
-        block_product(weights + j, 1, h->ks, X, h->ds, h->is_causal ? j : 0, h->n_queries, h->ds / LANES,
-                      out + j * h->ds, h->ds);
+    for (int j = 0; j < h->n_keys; j += BLOCK) {
+        int first = h->is_causal ? j : 0;
+        Rows p = {weights + j, 1, h->ks, h->D, h->ld, block_rows(j, h->n_keys), first, h->n_queries};
+        add_product(&p, X, h->D, out + j * h->ld);
+    }
 }
 
-/* Row i: softmax over the keys it may see, 0 behind them. */
-ALWAYS_INLINE void softmax_rows(const Head *h) {
-    for (int i = 0; i < h->n_queries; i++) {
-        real *w = h->W + i * h->ks, most, sum = 0;
-        int n = h->is_causal ? i + 1 : h->n_keys;
-        most = w[0];
+/* ---- rows of weights
+ * ------------------------------------------------------------------------------------------------- */
+
+/* Keys that query i may see, and how many numbers of its row have been computed. */
+ALWAYS_INLINE int visible(const Head *h, int i) {
+    return h->is_causal ? i + 1 : h->n_keys;
+}
+ALWAYS_INLINE int computed(const Head *h, int i) {
+    int end = keys_end(h, i / BLOCK * BLOCK);
+    return (end + LANES - 1) / LANES * LANES;
+}
+
+/* Row i: softmax over the keys it may see, 0 behind them. The inner loops are whole vectors. */
+ALWAYS_INLINE void softmax_row(const Head *h, real *w, int n, int size) {
+    real most = -INFINITY, sum = 0;
+    for (int j0 = 0; j0 < size; j0 += LANES) {
 #pragma omp simd reduction(max : most)
-        for (int j = 0; j < n; j++)
-            most = w[j] > most ? w[j] : most;
-#pragma omp simd reduction(+ : sum)
-        for (int j = 0; j < n; j++) {
-            w[j] = real_exp((w[j] - most) * h->scale);
-            sum += w[j];
+        for (int j = 0; j < LANES; j++) {
+            real z = j0 + j < n ? w[j0 + j] : -INFINITY;
+            most = z > most ? z : most;
         }
-        real share = 1 / sum;
+    }
+    for (int j0 = 0; j0 < size; j0 += LANES) {
 #pragma omp simd
-        for (int j = 0; j < n; j++)
-            w[j] *= share;
-        for (int j = n; j < h->ks; j++)
-            w[j] = 0;
+        for (int j = 0; j < LANES; j++)
+            w[j0 + j] = real_exp((w[j0 + j] - most) * h->scale);
+    }
+    for (int j0 = 0; j0 < size; j0 += LANES) {
+#pragma omp simd reduction(+ : sum)
+        for (int j = 0; j < LANES; j++) {
+            real e = j0 + j < n ? w[j0 + j] : 0;
+            w[j0 + j] = e;
+            sum += e;
+        }
+    }
+    real share = 1 / sum;
+    for (int j0 = 0; j0 < size; j0 += LANES) {
+#pragma omp simd
+        for (int j = 0; j < LANES; j++)
+            w[j0 + j] *= share;
     }
 }
 
 /* dZ / sqrt(D) in place of dW. */
-ALWAYS_INLINE void softmax_rows_backward(const Head *h) {
-    for (int i = 0; i < h->n_queries; i++) {
-        const real *w = h->W + i * h->ks;
-        real *d = h->dW + i * h->ks, dot = 0;
-        int n = h->is_causal ? i + 1 : h->n_keys;
+ALWAYS_INLINE void softmax_row_backward(const Head *h, const real *w, real *d, int n, int size) {
+    real dot = 0;
+    for (int j0 = 0; j0 < size; j0 += LANES) {
 #pragma omp simd reduction(+ : dot)
-        for (int j = 0; j < n; j++)
-            dot += w[j] * d[j];
+        for (int j = 0; j < LANES; j++)
+            dot += j0 + j < n ? w[j0 + j] * d[j0 + j] : 0;
+    }
+    for (int j0 = 0; j0 < size; j0 += LANES) {
 #pragma omp simd
-        for (int j = 0; j < n; j++)
-            d[j] = w[j] * (d[j] - dot) * h->scale;
-        for (int j = n; j < h->ks; j++)
-            d[j] = 0;
+        for (int j = 0; j < LANES; j++)
+            d[j0 + j] = j0 + j < n ? w[j0 + j] * (d[j0 + j] - dot) * h->scale : 0;
     }
 }
 
-/* Copies rows (n,D) into (size,ds) scratch, zeros around; and its transpose into (ds,size) if that is not NULL. */
-ALWAYS_INLINE void load_rows(const Head *h, const real *from, int ld, int n, int size, real *to, real *transposed) {
-    memset(to, 0, sizeof(real) * (size_t)(size * h->ds));
-    for (int i = 0; i < n; i++)
-        memcpy(to + i * h->ds, from + (size_t)i * (size_t)ld, sizeof(real) * (size_t)h->D);
-    if (!transposed)
-        return;
-    for (int d = 0; d < h->D; d++)
-        for (int i = 0; i < size; i++)
-            transposed[d * size + i] = to[i * h->ds + d];
+/* T = transpose of rows (n_keys,D). */
+ALWAYS_INLINE void transpose(const Head *h, const real *rows) {
+    for (int j = 0; j < h->n_keys; j++)
+        for (int d = 0; d < h->D; d++)
+            h->T[d * h->ks + j] = rows[j * h->ld + d];
 }
 
-/* The weights and what they need. q (n_queries,D), kv (n_keys,2D) */
-ALWAYS_INLINE void compute_weights(const Head *h, const real *q, const real *kv) {
-    load_rows(h, q, h->D, h->n_queries, h->qs, h->Q, NULL);
-    load_rows(h, kv, 2 * h->D, h->n_keys, h->ks, h->K, h->KT);
-    memset(h->W + h->n_queries * h->ks, 0, sizeof(real) * (size_t)((h->qs - h->n_queries) * h->ks));
-    query_key_product(h, h->Q, h->KT, h->W);
-    softmax_rows(h);
-    for (int i = h->n_queries; i < h->n_queries + BLOCK && i < h->qs; i++)
-        memset(h->W + i * h->ks, 0, sizeof(real) * (size_t)h->ks);
-}
+/* ---- one sequence
+ * ---------------------------------------------------------------------------------------------------- */
 
-MULTIVERSION static void forward_sequence(const Head *h, const real *q, const real *kv, const real *residual, real *y) {
-    compute_weights(h, q, kv);
-    load_rows(h, kv + h->D, 2 * h->D, h->n_keys, h->ks, h->V, NULL);
-    weights_product(h, h->W, h->V, h->O);
+ALWAYS_INLINE void compute_weights(const Head *h, const real *q, const real *k) {
+    transpose(h, k);
+    query_key_product(h, q, h->W);
     for (int i = 0; i < h->n_queries; i++)
-        for (int d = 0; d < h->D; d++)
-            y[i * h->D + d] = h->O[i * h->ds + d] + residual[i * h->D + d];
+        softmax_row(h, h->W + i * h->ks, visible(h, i), computed(h, i));
 }
 
-ALWAYS_INLINE void add_rows(const Head *h, const real *from, int n, real *to, int ld) {
-    for (int i = 0; i < n; i++)
-        for (int d = 0; d < h->D; d++)
-            to[(size_t)i * (size_t)ld + (size_t)d] += from[i * h->ds + d];
+/* q (n_queries,D), kv (n_keys,2D); y holds the residual. */
+MULTIVERSION static void forward_sequence(const Head *h, const real *q, const real *kv, real *y) {
+    compute_weights(h, q, kv);
+    weights_product(h, h->W, kv + h->D, y);
 }
 
 /* Adds to dq and dkv; each may be NULL. */
-MULTIVERSION static void backward_sequence(const Head *h, const real *q, const real *kv, const real *dy, real *dq,
-                                           real *dkv) {
-    compute_weights(h, q, kv);
-    load_rows(h, kv + h->D, 2 * h->D, h->n_keys, h->ks, h->V, h->VT);
-    load_rows(h, dy, h->D, h->n_queries, h->qs, h->dO, NULL);
-    memset(h->dW, 0, sizeof(real) * (size_t)(h->qs * h->ks));
-    query_key_product(h, h->dO, h->VT, h->dW);
-    softmax_rows_backward(h);
-    if (dq) {
-        weights_product(h, h->dW, h->K, h->dQ);
-        add_rows(h, h->dQ, h->n_queries, dq, h->D);
-    }
+MULTIVERSION static void backward_sequence(const Head *h, bool has_weights, const real *q, const real *kv,
+                                           const real *dy, real *dq, real *dkv) {
+    if (!has_weights)
+        compute_weights(h, q, kv);
+    transpose(h, kv + h->D);
+    query_key_product(h, dy, h->dW);
+    for (int i = 0; i < h->n_queries; i++)
+        softmax_row_backward(h, h->W + i * h->ks, h->dW + i * h->ks, visible(h, i), computed(h, i));
+    if (dq)
+        weights_product(h, h->dW, kv, dq);
     if (dkv) {
-        transposed_product(h, h->dW, h->Q, h->dK);
-        transposed_product(h, h->W, h->dO, h->dV);
-        add_rows(h, h->dK, h->n_keys, dkv, 2 * h->D);
-        add_rows(h, h->dV, h->n_keys, dkv + h->D, 2 * h->D);
+        transposed_product(h, h->dW, q, dkv);
+        transposed_product(h, h->W, dy, dkv + h->D);
     }
 }
+
+/* ---- the batch
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* First row of sequence i among the queries (the same for all if they are shared) and among the outputs. */
 static size_t query_row(const AttentionOp *op, int i) {
@@ -217,31 +254,50 @@ static size_t output_row(const AttentionOp *op, int i) {
     return op->is_causal ? op->segments.offset[i] : (size_t)i * (size_t)op->q->rows;
 }
 
-static void forward(Arena *arena, const AttentionOp *op) {
-    Head h = make_head(arena, op, false);
-    size_t D = (size_t)h.D;
+static size_t weights_size(const AttentionOp *op) {
+    size_t n = 0;
     for (int i = 0; i < op->segments.n; i++) {
-        int n = segment_length(&op->segments, i);
+        int n_keys = segment_length(&op->segments, i);
+        n += (size_t)query_count(op, n_keys) * (size_t)fill_up(n_keys);
+    }
+    return n;
+}
+
+static void forward(Tape *t, AttentionOp *op) {
+    Head h = make_head(t->arena, op);
+    size_t D = (size_t)h.D;
+    if (op->y->dx && op->segments.longest <= KEPT_LONGEST)
+        op->weights = arena_array(t->arena, real, weights_size(op));
+    real *kept = op->weights;
+    for (int i = 0; i < op->segments.n; i++) {
         size_t row = query_row(op, i) * D;
-        size_head(&h, op->is_causal ? n : op->q->rows, n);
-        forward_sequence(&h, op->q->x + row, op->kv->x + op->segments.offset[i] * 2 * D, op->residual->x + row,
-                         op->y->x + output_row(op, i) * D);
+        real *y = op->y->x + output_row(op, i) * D;
+        size_head(&h, op, i);
+        if (kept) {
+            h.W = kept;
+            kept += h.n_queries * h.ks;
+        }
+        memcpy(y, op->residual->x + row, sizeof(real) * (size_t)h.n_queries * D);
+        forward_sequence(&h, op->q->x + row, op->kv->x + op->segments.offset[i] * 2 * D, y);
     }
 }
 
 static void backward(void *self) {
     AttentionOp *op = self;
-    Head h = make_head(op->arena, op, true);
+    Head h = make_head(op->arena, op);
     size_t D = (size_t)h.D;
     real *dq = op->q->dx ? var_grad(op->q) : NULL, *dkv = op->kv->dx ? var_grad(op->kv) : NULL;
-    real *dresidual = op->residual->dx ? var_grad(op->residual) : NULL;
+    real *dresidual = op->residual->dx ? var_grad(op->residual) : NULL, *kept = op->weights;
     for (int i = 0; i < op->segments.n; i++) {
-        int n = segment_length(&op->segments, i);
         size_t row = query_row(op, i) * D, first = op->segments.offset[i] * 2 * D;
         const real *dy = op->y->dx + output_row(op, i) * D;
-        size_head(&h, op->is_causal ? n : op->q->rows, n);
+        size_head(&h, op, i);
+        if (kept) {
+            h.W = kept;
+            kept += h.n_queries * h.ks;
+        }
         if (dq || dkv)
-            backward_sequence(&h, op->q->x + row, op->kv->x + first, dy, dq ? dq + row : NULL,
+            backward_sequence(&h, kept, op->q->x + row, op->kv->x + first, dy, dq ? dq + row : NULL,
                               dkv ? dkv + first : NULL);
         if (dresidual)
             vec_add(dresidual + row, dy, (size_t)h.n_queries * D);
@@ -254,7 +310,7 @@ static Var *attention(Tape *t, Var *q, Var *kv, Var *residual, const Segments *s
     AttentionOp now = {.arena = t->arena, .q = q, .kv = kv, .residual = residual, .y = y};
     now.segments = *s;
     now.is_causal = is_causal;
-    forward(t->arena, &now);
+    forward(t, &now);
     AttentionOp *op = tape_record(t, sizeof *op, backward, y);
     if (op) {
         now.record = op->record;

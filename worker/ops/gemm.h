@@ -1,6 +1,7 @@
 /* Matrix products, row-major: OpenBLAS under three names. The only file that knows cblas.
  *
- *   C (M,N) = beta C + op(A) op(B);   beta 0 overwrites, also what is not a number; ld* = reals from row to row */
+ *   C (M,N) = beta C + op(A) op(B);   beta 0 overwrites, also what is not a number; ld* = reals from row to row
+ *   M, N, K > 0, or nothing happens */
 #ifndef MANGROVE_WORKER_OPS_GEMM_H
 #define MANGROVE_WORKER_OPS_GEMM_H
 

@@ -9,14 +9,23 @@
 
 /* ---- helpers ------------------------------------------------------------------------------------------------- */
 
-void linear_fill_bias(real *y, const Var *b, int R, int M) {
-    size_t row = (size_t)M;
-    if (!b) {
-        memset(y, 0, (size_t)R * row * sizeof(real));
-        return;
+ALWAYS_INLINE void fill_rows(int M, int R, real *restrict y, const real *restrict b) {
+    for (int r = 0; r < R; r++, y += M) {
+#pragma omp simd
+        for (int m = 0; m < M; m++)
+            y[m] = b[m];
     }
-    for (int r = 0; r < R; r++)
-        memcpy(y + (size_t)r * row, b->x, row * sizeof(real));
+}
+
+MULTIVERSION static void fill_kernel(int M, int R, real *y, const real *b) {
+    WITH_WIDTH(M, fill_rows, R, y, b)
+}
+
+void linear_fill_bias(real *y, const Var *b, int R, int M) {
+    if (b)
+        fill_kernel(M, R, y, b->x);
+    else
+        memset(y, 0, (size_t)R * (size_t)M * sizeof(real));
 }
 
 ALWAYS_INLINE void column_sums(int M, int R, const real *restrict y, real *restrict sum) {

@@ -25,14 +25,15 @@ ALWAYS_INLINE real real_tanh(real x) {
 
 #else
 
-/* exp x = 2^n exp r, n = round(x log2 e), r = x - n ln 2 in two parts; the polynomial is that of Cephes' expf. */
+/* exp x = 2^n exp r, n = round(x log2 e), r = x - n ln 2 in two parts; the polynomial is that of Cephes' expf. Adding
+ * 1.5 * 2^23 rounds to a whole number, which then stands in the low bits. */
 ALWAYS_INLINE real real_exp(real x) {
     x = x < -87.336540f ? -87.336540f : x;
     x = x > 88.376259f ? 88.376259f : x;
-    float scaled = x * 1.44269504088896341f;
-    int32_t n = (int32_t)(scaled + (scaled < 0 ? -0.5f : 0.5f));
-    float r = x - (float)n * 0.693359375f;
-    r -= (float)n * -2.12194440e-4f;
+    float shifted = x * 1.44269504088896341f + 12582912.0f;
+    float n = shifted - 12582912.0f;
+    float r = x - n * 0.693359375f;
+    r -= n * -2.12194440e-4f;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
@@ -40,7 +41,9 @@ ALWAYS_INLINE real real_exp(real x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    uint32_t bits = ((uint32_t)n + 127u) << 23;
+    uint32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 127u) << 23;
     float power;
     memcpy(&power, &bits, sizeof power);
     return p * power;
