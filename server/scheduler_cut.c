@@ -370,11 +370,15 @@ bool cut_advance(Scheduler *s) {
     return STEPS[s->cut.step](s);
 }
 
+bool cut_has_report(const Scheduler *s, const Member *server) {
+    return s->epoch && server->answers.report_epoch == s->epoch;
+}
+
 void cut_losses(const Scheduler *s, EpochResult *out) {
     const Member *server;
     double sums[N_DOMAINS][LOSS_STEPS + 1] = {{0}};
     for (uint32_t i = 0; (server = members_next(s, ROLE_SERVER, &i));)
-        for (int d = 0; d < N_DOMAINS && server->answers.report_epoch == s->epoch; d++)
+        for (int d = 0; d < N_DOMAINS && cut_has_report(s, server); d++)
             for (int sum = 0; sum <= LOSS_STEPS; sum++)
                 sums[d][sum] += server->answers.loss[d][sum];
     for (int d = 0; d < N_DOMAINS; d++) {

@@ -106,9 +106,10 @@ static Err learn_data(Scheduler *s, Message *m) {
     if (err)
         return err;
     if (data->info.fingerprint != m->hello.data) {
+        err = err_fail(ERR_PROTOCOL, "a worker's manifest is of data set %016" PRIx64 ", its HELLO of %016" PRIx64,
+                       data->info.fingerprint, m->hello.data);
         datainfo_free(&data->info);
-        return err_fail(ERR_PROTOCOL, "a worker's manifest is of data set %016" PRIx64 ", its HELLO of %016" PRIx64,
-                        data->info.fingerprint, m->hello.data);
+        return err;
     }
     data->manifest = must_alloc(size + 1);
     memcpy(data->manifest, text, size);

@@ -235,6 +235,7 @@ void cut_on_report(Scheduler *s, Member *server, Message *m);
 void cut_on_marked(Scheduler *s, Member *server, const Message *m);
 void cut_on_written(Scheduler *s, Member *server, Message *m);
 void cut_free(Scheduler *s);
+bool cut_has_report(const Scheduler *s, const Member *server); /* of this epoch */
 void cut_losses(const Scheduler *s, EpochResult *out); /* from the last reports */
 
 /* scheduler_evaluation.c */

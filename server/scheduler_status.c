@@ -26,7 +26,7 @@ static uint64_t steps_done(const Scheduler *s) {
         return 0;
     for (uint32_t i = 0; (server = members_next(s, ROLE_SERVER, &i));) {
         uint64_t n = 0;
-        for (int d = 0; d < N_DOMAINS && server->answers.report_epoch == s->epoch; d++)
+        for (int d = 0; d < N_DOMAINS && cut_has_report(s, server); d++)
             n += bitmap_count(server->answers.bitmap[d], s->data.n_steps[d]);
         least = n < least ? n : least;
     }

@@ -1,0 +1,460 @@
+/* The scheduler among peers that the test plays: what it sends lies in a list until the test takes it, servers are
+ * bitmaps, workers do what the test says. Four chunks of A 20 and B 10 training instances; batches of 5. */
+#ifndef MANGROVE_TESTS_SCHEDULER_FIXTURE_H
+#define MANGROVE_TESTS_SCHEDULER_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/log.h"
+#include "common/options.h"
+#include "server/scheduler.h"
+#include "tests/unit/toy_data.h"
+
+enum {
+    N_CHUNKS = 4,
+    BATCH = 5,
+    EVAL_BATCH = 3,
+    STEPS_A = 16, /* 4 of each chunk */
+    STEPS_B = 8,  /* 2 of each chunk */
+    MAX_SENT = 4096,
+    MAX_RESULTS = 64,
+    SERVER = 100, /* peers: SERVER + rank, WORKER + i */
+    WORKER = 200,
+    CONTROL = 300,
+};
+static const uint32_t COUNTS[N_DOMAINS][N_SPLITS] = {{20, 5, 4}, {10, 4, 2}};
+
+typedef struct Sent {
+    uint64_t peer;
+    Message m;
+} Sent;
+
+typedef struct FakeServer {
+    uint32_t epoch;
+    uint64_t t[N_DOMAINS];
+    uint8_t bits[N_DOMAINS][4];
+    bool refuses_mark, fails_to_write, is_mute; /* is_mute: answers nothing */
+} FakeServer;
+
+typedef struct World {
+    Config config;
+    Scheduler *s;
+    uint64_t now_ms;
+    Sent *sent; /* (MAX_SENT) */
+    int n_sent;
+    FakeServer servers[4];
+    int n_workers;
+    bool holds_commit; /* the test answers */
+    Err commit_result;
+    int n_commits, n_results, n_finished;
+    uint64_t committed_cut;
+    char committed_dir[MESSAGE_TEXT], result_dir[MESSAGE_TEXT], sentence[MESSAGE_TEXT];
+    SchedulerProgress progress;
+    EpochResult results[MAX_RESULTS];
+    Err code;
+    double wauc[N_DOMAINS]; /* what validation yields; < 0: what the scores say */
+} World;
+
+/* ---- effects ---------------------------------------------------------------------------------------------------- */
+
+static inline void on_send(void *ctx, uint64_t peer, Message *m) {
+    World *w = ctx;
+    assert_true(w->n_sent < MAX_SENT);
+    w->sent[w->n_sent].peer = peer;
+    message_move(&w->sent[w->n_sent++].m, m);
+}
+
+static inline Err on_schema(void *ctx, const Config *config, const DataInfo *data, Schema *out) {
+    (void)ctx, (void)config, (void)data;
+    toy_tables(out);
+    return OK;
+}
+
+static inline void on_commit(void *ctx, const SnapshotFacts *facts) {
+    World *w = ctx;
+    w->n_commits++;
+    w->committed_cut = facts->cut;
+    snprintf(w->committed_dir, sizeof w->committed_dir, "%s", facts->dir);
+    for (uint32_t i = 0; i < facts->n_servers; i++)
+        assert_non_null(facts->files[i]);
+    if (!w->holds_commit)
+        scheduler_on_committed(w->s, w->commit_result, w->now_ms);
+}
+
+static inline void on_rank(void *ctx, const RankJob *job) {
+    World *w = ctx;
+    RankingMetrics m;
+    ranking_metrics(job->scores, job->users, job->n, job->n_candidates, w->config.eval.ks, w->config.eval.n_ks, &m);
+    if (job->split == SPLIT_VALID && w->wauc[job->domain] >= 0)
+        m.wauc = w->wauc[job->domain];
+    scheduler_on_ranked(w->s, job, &m, w->now_ms);
+}
+
+static inline void on_epoch_done(void *ctx, const EpochResult *result, const char *dir) {
+    World *w = ctx;
+    assert_true(w->n_results < MAX_RESULTS);
+    w->results[w->n_results++] = *result;
+    snprintf(w->result_dir, sizeof w->result_dir, "%s", dir ? dir : "");
+}
+
+static inline void on_progress(void *ctx, const SchedulerProgress *p) {
+    ((World *)ctx)->progress = *p;
+}
+
+static inline void on_finished(void *ctx, Err code, const char *sentence) {
+    World *w = ctx;
+    w->n_finished++;
+    w->code = code;
+    snprintf(w->sentence, sizeof w->sentence, "%s", sentence);
+}
+
+/* ---- the world -------------------------------------------------------------------------------------------------- */
+
+static inline World *world_new(int n_servers, int n_workers) {
+    World *w = must_calloc(1, sizeof *w);
+    assert_int_equal(log_open("test", LOG_ERROR, NULL), OK);
+    w->sent = must_calloc(MAX_SENT, sizeof *w->sent);
+    config_defaults(&w->config);
+    snprintf(w->config.run_dir, sizeof w->config.run_dir, "/run");
+    w->config.train.batch = BATCH;
+    w->config.eval.batch = EVAL_BATCH;
+    w->config.cluster.servers = n_servers;
+    w->config.cluster.workers = n_workers;
+    w->config.cluster.lease_s = 20;
+    w->wauc[DOMAIN_A] = w->wauc[DOMAIN_B] = -1;
+    w->now_ms = 1000;
+    return w;
+}
+
+/* The configuration is as the test wants it. */
+static inline void world_open(World *w) {
+    SchedulerEnv env = {w, {w, on_send}, on_schema, on_commit, on_rank, on_epoch_done, on_progress, on_finished};
+    char *text = config_text(&w->config);
+    assert_int_equal(scheduler_open(&w->s, &w->config, text, 77, &env, w->now_ms), OK);
+    free(text);
+}
+
+static inline void world_free(World *w) {
+    for (int i = 0; i < w->n_sent; i++)
+        message_free(&w->sent[i].m);
+    scheduler_close(&w->s);
+    free(w->sent);
+    free(w);
+}
+
+/* The first message of this type to this peer (0: anybody) leaves the list; false if there is none. */
+static inline bool take(World *w, MessageType type, uint64_t peer, Message *out) {
+    for (int i = 0; i < w->n_sent; i++) {
+        if (w->sent[i].m.type != type || (peer && w->sent[i].peer != peer))
+            continue;
+        message_move(out, &w->sent[i].m);
+        w->n_sent--;
+        for (int j = i; j < w->n_sent; j++) {
+            w->sent[j].peer = w->sent[j + 1].peer;
+            message_move(&w->sent[j].m, &w->sent[j + 1].m);
+        }
+        return true;
+    }
+    return false;
+}
+
+/* Takes it; the test fails if it is not there. */
+static inline Message expect(World *w, MessageType type, uint64_t peer) {
+    Message m;
+    if (!take(w, type, peer, &m))
+        fail_msg("no %s was sent to %llu", message_type_name(type), (unsigned long long)peer);
+    return m;
+}
+
+static inline void expect_none(World *w, MessageType type, uint64_t peer) {
+    for (int i = 0; i < w->n_sent; i++)
+        if (w->sent[i].m.type == type && (!peer || w->sent[i].peer == peer))
+            fail_msg("%s was sent to %llu", message_type_name(type), (unsigned long long)w->sent[i].peer);
+}
+
+static inline void forget(World *w, MessageType type) {
+    Message m;
+    while (take(w, type, 0, &m))
+        message_free(&m);
+}
+
+static inline void say(World *w, uint64_t peer, Message *m) {
+    scheduler_on_message(w->s, peer, m, w->now_ms);
+    message_free(m);
+}
+
+/* Time passes in ticks of 100 ms; whoever is named in `alive` (ends with 0) sends heartbeats. */
+static inline void pass_ms(World *w, uint64_t ms, const uint64_t *alive) {
+    Message m;
+    for (uint64_t end = w->now_ms + ms; w->now_ms < end;) {
+        w->now_ms += 100;
+        for (int i = 0; alive && alive[i]; i++) {
+            message_init(&m, MESSAGE_HEARTBEAT);
+            say(w, alive[i], &m);
+        }
+        scheduler_on_tick(w->s, w->now_ms);
+    }
+}
+
+/* ---- roles ------------------------------------------------------------------------------------------------------ */
+
+static inline void hello(World *w, uint64_t peer, Role role, Message *m) {
+    message_init(m, MESSAGE_HELLO);
+    m->hello.role = role;
+    snprintf(m->hello.version, sizeof m->hello.version, "%s", MANGROVE_VERSION);
+    snprintf(m->hello.host, sizeof m->hello.host, "host-%llu", (unsigned long long)peer);
+    if (role == ROLE_SERVER)
+        snprintf(m->hello.endpoint, sizeof m->hello.endpoint, "tcp://10.0.0.1:%llu", (unsigned long long)peer);
+    if (role == ROLE_WORKER) {
+        char manifest[TOY_MANIFEST_BYTES];
+        size_t size = toy_manifest(manifest, N_CHUNKS, COUNTS);
+        m->hello.data = 0xab;
+        message_add_bytes(m, manifest, size);
+    }
+    (void)w;
+}
+
+static inline void join(World *w, uint64_t peer, Role role) {
+    Message m;
+    hello(w, peer, role, &m);
+    say(w, peer, &m);
+}
+
+static inline FakeServer *fake(World *w, uint64_t peer) {
+    return &w->servers[peer - SERVER];
+}
+
+static inline void answer_report(World *w, uint64_t peer, const Message *ask) {
+    FakeServer *f = fake(w, peer);
+    Schema schema;
+    Message m;
+    toy_tables(&schema);
+    message_init(&m, MESSAGE_REPORT);
+    m.sequence = ask->sequence;
+    m.report = (MessageREPORT){.epoch = f->epoch, .map = 1, .t_a = f->t[DOMAIN_A], .t_b = f->t[DOMAIN_B]};
+    message_add_bytes(&m, f->bits[DOMAIN_A], bitmap_bytes(STEPS_A));
+    message_add_bytes(&m, f->bits[DOMAIN_B], bitmap_bytes(STEPS_B));
+    /* server d holds the sums of domain d: data loss 2 and regulariser 0.5 a step for A, twice that for B */
+    int d = (int)(peer - SERVER);
+    uint64_t key = key_of(TOY_STATS, (uint64_t)d);
+    float sums[SCHEMA_STATS_WIDTH] = {0};
+    uint32_t n = d < N_DOMAINS ? bitmap_count(f->bits[d], d ? STEPS_B : STEPS_A) : 0;
+    sums[0] = 2.0f * (float)(d + 1) * (float)n;
+    sums[1] = 0.5f * (float)(d + 1) * (float)n;
+    sums[2] = (float)n;
+    message_add_bytes(&m, &key, d < N_DOMAINS ? sizeof key : 0);
+    message_add_bytes(&m, sums, d < N_DOMAINS ? sizeof sums : 0);
+    say(w, peer, &m);
+}
+
+static inline void answer_mark(World *w, uint64_t peer, Message *mark) {
+    FakeServer *f = fake(w, peer);
+    Message m;
+    bool is_equal = mark->mark.epoch == f->epoch && mark->n_frames == N_DOMAINS &&
+                    !memcmp(mark->frames[0].data, f->bits[0], 2) && !memcmp(mark->frames[1].data, f->bits[1], 1);
+    message_init(&m, MESSAGE_MARKED);
+    m.marked.cut = mark->mark.cut;
+    m.marked.is_ok = is_equal && !f->refuses_mark;
+    bool is_ok = m.marked.is_ok;
+    say(w, peer, &m);
+    if (!is_ok)
+        return;
+    message_init(&m, MESSAGE_WRITTEN);
+    m.written.cut = mark->mark.cut;
+    m.written.is_ok = !f->fails_to_write;
+    message_add_bytes(&m, "[]", 2);
+    say(w, peer, &m);
+}
+
+static inline void answer_open(World *w, uint64_t peer, const Message *open) {
+    FakeServer *f = fake(w, peer);
+    Message m;
+    if (open->epoch_open.epoch > f->epoch) {
+        f->epoch = (uint32_t)open->epoch_open.epoch;
+        memset(f->bits, 0, sizeof f->bits);
+    }
+    message_init(&m, MESSAGE_EPOCH_OPENED);
+    m.epoch_opened.epoch = f->epoch;
+    say(w, peer, &m);
+}
+
+/* Servers answer everything that lies in the list, as servers do, until nothing is left for them. */
+static inline void serve(World *w) {
+    for (bool was_asked = true; was_asked;) {
+        was_asked = false;
+        for (int i = 0; i < w->n_sent && !was_asked; i++) {
+            uint64_t peer = w->sent[i].peer;
+            Message m, ready;
+            MessageType type = w->sent[i].m.type;
+            bool is_question = type == MESSAGE_VIEW || type == MESSAGE_EPOCH_OPEN || type == MESSAGE_REPORT_ASK ||
+                               type == MESSAGE_MARK;
+            if (peer < SERVER || peer >= WORKER || !is_question || fake(w, peer)->is_mute)
+                continue;
+            was_asked = true;
+            m = expect(w, type, peer);
+            if (type == MESSAGE_VIEW) {
+                message_init(&ready, MESSAGE_READY);
+                ready.ready.map = m.view.map;
+                say(w, peer, &ready);
+            } else if (type == MESSAGE_EPOCH_OPEN)
+                answer_open(w, peer, &m);
+            else if (type == MESSAGE_REPORT_ASK)
+                answer_report(w, peer, &m);
+            else
+                answer_mark(w, peer, &m);
+            message_free(&m);
+        }
+    }
+}
+
+/* A push of the step to a server: applied once. */
+static inline void push(World *w, uint64_t server, int domain, uint32_t step) {
+    FakeServer *f = fake(w, server);
+    if (bitmap_get(f->bits[domain], step))
+        return;
+    bitmap_set(f->bits[domain], step);
+    f->t[domain]++;
+}
+
+static inline void push_chunk(World *w, uint64_t server, uint32_t chunk) {
+    for (uint32_t i = 0; i < 4; i++)
+        push(w, server, DOMAIN_A, 4 * chunk + i);
+    for (uint32_t i = 0; i < 2; i++)
+        push(w, server, DOMAIN_B, 2 * chunk + i);
+}
+
+static inline void ask(World *w, uint64_t worker) {
+    Message m;
+    message_init(&m, MESSAGE_LEASE_ASK);
+    say(w, worker, &m);
+}
+
+static inline void end_lease(World *w, uint64_t worker, uint64_t lease, bool is_done) {
+    Message m;
+    message_init(&m, MESSAGE_LEASE_END);
+    m.lease_end.lease = lease;
+    m.lease_end.is_done = is_done;
+    say(w, worker, &m);
+}
+
+/* ---- a whole cluster -------------------------------------------------------------------------------------------- */
+
+/* Everybody has joined, the servers have opened epoch 1, the workers have asked. */
+static inline void start(World *w) {
+    world_open(w);
+    for (int i = 0; i < w->config.cluster.servers; i++)
+        join(w, SERVER + (uint64_t)i, ROLE_SERVER);
+    for (int i = 0; i < w->config.cluster.workers; i++)
+        join(w, WORKER + (uint64_t)i, ROLE_WORKER);
+    w->n_workers = w->config.cluster.workers;
+    serve(w);
+    forget(w, MESSAGE_VIEW);
+    forget(w, MESSAGE_WELCOME);
+    for (int i = 0; i < w->n_workers; i++)
+        ask(w, WORKER + (uint64_t)i);
+}
+
+/* Scores of a batch that are a function of its name alone. */
+static inline void add_scores(Message *m, const Message *lease, uint32_t step, uint32_t n) {
+    message_init(m, MESSAGE_SCORES);
+    m->scores = (MessageSCORES){.lease = lease->lease.lease,
+                                .epoch = lease->lease.epoch,
+                                .pass = lease->lease.pass,
+                                .domain = lease->lease.domain,
+                                .split = lease->lease.split,
+                                .step = step,
+                                .n = n,
+                                .n_candidates = RANKING_CANDIDATES};
+    uint32_t *users = message_add_frame(m, n * sizeof *users);
+    float *scores = message_add_frame(m, n * RANKING_CANDIDATES * sizeof *scores);
+    for (uint32_t i = 0; i < n; i++)
+        users[i] = (7 * step + i) % TOY_USERS;
+    for (uint32_t i = 0; i < n * RANKING_CANDIDATES; i++)
+        scores[i] = (float)((step * 131 + i * 37 + (uint32_t)lease->lease.domain * 11) % 23) / 4;
+}
+
+/* Batches of the evaluation piece of a lease: first and number. */
+static inline uint32_t piece_steps(const Message *lease, uint32_t *first) {
+    uint32_t n = COUNTS[lease->lease.domain][lease->lease.split], n_steps = (n + EVAL_BATCH - 1) / EVAL_BATCH;
+    *first = (uint32_t)lease->lease.chunk * n_steps;
+    return n_steps;
+}
+
+static inline void send_scores(World *w, uint64_t worker, const Message *lease) {
+    uint32_t first, n_steps = piece_steps(lease, &first), n = COUNTS[lease->lease.domain][lease->lease.split];
+    Message m;
+    for (uint32_t i = n_steps; i-- > 0;) { /* backwards: the order must not matter */
+        add_scores(&m, lease, first + i, n - i * EVAL_BATCH < EVAL_BATCH ? n - i * EVAL_BATCH : EVAL_BATCH);
+        say(w, worker, &m);
+    }
+}
+
+/* Does a lease as a worker does, on all servers, and asks again. */
+static inline void work(World *w, uint64_t worker, Message *lease) {
+    if (lease->lease.kind == LEASE_EVALUATION)
+        send_scores(w, worker, lease);
+    for (int i = 0; i < w->config.cluster.servers; i++) {
+        uint64_t server = SERVER + (uint64_t)i;
+        const uint32_t *pairs = lease->n_frames ? lease->frames[0].data : NULL;
+        if (lease->lease.kind == LEASE_CHUNK)
+            push_chunk(w, server, (uint32_t)lease->lease.chunk);
+        for (size_t p = 0; lease->lease.kind == LEASE_STEPS && p < lease->frames[0].size_bytes / 8; p++)
+            push(w, server, (int)pairs[2 * p], pairs[2 * p + 1]);
+        for (uint32_t c = 0; lease->lease.kind == LEASE_RANKS && c < N_CHUNKS; c++)
+            push_chunk(w, server, c);
+    }
+    end_lease(w, worker, lease->lease.lease, true);
+    ask(w, worker);
+}
+
+/* Workers and servers do what they are told until nobody has anything to do. */
+static inline void run_until_idle(World *w) {
+    Message lease;
+    serve(w);
+    for (bool has_worked = true; has_worked;) {
+        has_worked = false;
+        for (int i = 0; i < w->n_workers; i++)
+            if (take(w, MESSAGE_LEASE, WORKER + (uint64_t)i, &lease)) {
+                work(w, WORKER + (uint64_t)i, &lease);
+                message_free(&lease);
+                has_worked = true;
+            }
+        serve(w);
+    }
+}
+
+/* The epoch that is open is trained (its leases are done), up to the point where the cut needs the servers. */
+static inline void train_epoch(World *w) {
+    Message lease;
+    for (bool has_worked = true; has_worked;) {
+        has_worked = false;
+        for (int i = 0; i < w->n_workers; i++) {
+            if (!take(w, MESSAGE_LEASE, WORKER + (uint64_t)i, &lease))
+                continue;
+            has_worked = true;
+            assert_int_equal(lease.lease.kind, LEASE_CHUNK);
+            work(w, WORKER + (uint64_t)i, &lease);
+            message_free(&lease);
+        }
+    }
+}
+
+static inline void leave_all(World *w) {
+    Message m;
+    for (int i = 0; i < w->config.cluster.servers + w->n_workers; i++) {
+        message_init(&m, MESSAGE_BYE);
+        say(w,
+            i < w->config.cluster.servers ? SERVER + (uint64_t)i : WORKER + (uint64_t)(i - w->config.cluster.servers),
+            &m);
+    }
+}
+
+#endif
