@@ -14,9 +14,6 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case 'd':
         o->data_dir = arg;
         return 0;
-    case 'i':
-        o->insecure = true;
-        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "what is \"%s\"?", arg);
         return 0;
@@ -34,7 +31,6 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 static const struct argp_option OPTIONS[] = {
     {"scheduler", 's', "ENDPOINT", 0, "The scheduler's tcp://host:port", 0},
     {"data", 'd', "DIR", 0, "A prepared data set (mangrove prepare); a copy of the run's own will do", 0},
-    {"insecure", 'i', NULL, 0, "Allow a scheduler that other hosts can reach, without encryption", 0},
     {0},
 };
 

@@ -253,21 +253,10 @@ static void on_finished(void *ctx, Err code, const char *sentence) {
 
 /* ---- opening and closing ------------------------------------------------------------------------------------ */
 
-static Err check_private(const WorkerRunOptions *o) {
-    if (o->insecure || link_is_private(o->scheduler))
-        return OK;
-    return err_fail(ERR_USAGE,
-                    "the scheduler's address %s can be reached from other hosts and nothing is encrypted yet: add "
-                    "--insecure if the network is yours alone",
-                    o->scheduler);
-}
-
 static Err open_all(Shell *shell) {
     const WorkerRunOptions *o = shell->options;
     gemm_use_one_thread();
     Err err = gemm_self_check();
-    if (!err)
-        err = check_private(o);
     if (!err)
         err = dataset_open(&shell->data, o->data_dir);
     if (!err)

@@ -3,14 +3,11 @@
 #ifndef MANGROVE_WORKER_WORKER_SHELL_H
 #define MANGROVE_WORKER_WORKER_SHELL_H
 
-#include <stdbool.h>
-
 #include "common/err.h"
 
 typedef struct WorkerRunOptions {
     const char *scheduler; /* its endpoint */
     const char *data_dir;  /* a prepared data set, the run's own or a copy of it */
-    bool insecure;         /* allows a scheduler that is not private to this host */
 } WorkerRunOptions;
 
 /* Runs until the scheduler ends the run, or a signal or a failure does; not OK: err_message() is the cause. */
