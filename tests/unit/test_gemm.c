@@ -1,0 +1,68 @@
+/* OpenBLAS behind the wrapper, and the check at start-up.
+ * link: mg_numbers_f32 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "worker/ops/gemm.h"
+
+static void this_machine_multiplies_rightly(void **state) {
+    (void)state;
+    assert_int_equal(gemm_self_check(), OK);
+    assert_true(strlen(gemm_kernel()) > 0);
+}
+
+static void beta_zero_overwrites_what_is_not_a_number(void **state) {
+    (void)state;
+    const real A[] = {1, 2, 3, 4}, B[] = {1, 0, 0, 1};
+    real C[4];
+    for (int i = 0; i < 4; i++)
+        C[i] = (real)NAN;
+    gemm_nn(2, 2, 2, A, 2, B, 2, 0, C, 2);
+    assert_memory_equal(C, A, sizeof C);
+}
+
+/* Ones: every sum is exact. More rows than any piece that a product is cut into. */
+static void a_cut_product_equals_the_whole(void **state) {
+    (void)state;
+    enum { LONG = 20011, NARROW = 16 };
+    real *x = must_alloc(sizeof(real) * LONG * NARROW), *y = must_calloc(LONG * NARROW, sizeof(real));
+    for (int i = 0; i < LONG * NARROW; i++)
+        x[i] = 1;
+    gemm_nn(LONG, NARROW, NARROW, x, NARROW, x, NARROW, 0, y, NARROW);
+    for (int i = 0; i < LONG * NARROW; i++)
+        assert_true(y[i] == NARROW);
+    gemm_nt(LONG, NARROW, NARROW, x, NARROW, x, NARROW, 1, y, NARROW);
+    for (int i = 0; i < LONG * NARROW; i++)
+        assert_true(y[i] == 2 * NARROW);
+    gemm_tn(NARROW, NARROW, LONG, x, NARROW, x, NARROW, 0, y, NARROW);
+    for (int i = 0; i < NARROW * NARROW; i++)
+        assert_true(y[i] == LONG);
+    free(x);
+    free(y);
+}
+
+static void an_empty_product_does_nothing(void **state) {
+    (void)state;
+    real A[1] = {1}, C[1] = {7};
+    gemm_nn(0, 1, 1, A, 1, A, 1, 0, C, 1);
+    gemm_tn(1, 1, 0, A, 1, A, 1, 0, C, 1);
+    assert_true(C[0] == 7);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(this_machine_multiplies_rightly),
+        cmocka_unit_test(beta_zero_overwrites_what_is_not_a_number),
+        cmocka_unit_test(a_cut_product_equals_the_whole),
+        cmocka_unit_test(an_empty_product_does_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
