@@ -67,6 +67,29 @@ static void adam_keeps_moments_and_t_per_domain(void **state) {
     store_close(&f.store);
 }
 
+static void expect_no_moments(void *ctx, uint64_t key, const real *row) {
+    (void)key;
+    for (int i = WIDTH; i < 5 * WIDTH; i++)
+        assert_true(row[i] == 0);
+    ++*(int *)ctx;
+}
+
+static void a_gradient_of_0_creates_a_row_at_rest(void **state) {
+    (void)state;
+    Fixture f;
+    int n_rows = 0;
+    real want[WIDTH], got[WIDTH];
+    fixture_open(&f, OPTIMIZER_ADAM, 0, 1);
+    uint64_t key = key_of(f.shared, 8);
+    push_row(&f, work_of(1, DOMAIN_A, 0, 0), key, 0);
+    initial(&f, key, want);
+    store_pull(f.store, &key, 1, got);
+    assert_memory_equal(got, want, sizeof got);
+    store_visit(f.store, f.shared, key_slot(key), expect_no_moments, &n_rows);
+    assert_int_equal(n_rows, 1);
+    store_close(&f.store);
+}
+
 static void ema_follows_the_weighted_mean_and_ignores_weight_0(void **state) {
     (void)state;
     Fixture f;
@@ -112,6 +135,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(l2_reaches_the_tensors_that_have_it),
         cmocka_unit_test(adam_keeps_moments_and_t_per_domain),
+        cmocka_unit_test(a_gradient_of_0_creates_a_row_at_rest),
         cmocka_unit_test(ema_follows_the_weighted_mean_and_ignores_weight_0),
         cmocka_unit_test(sums_begin_anew_with_each_epoch_and_averages_go_on),
     };
