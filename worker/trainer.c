@@ -73,27 +73,35 @@ static Err start(Trainer *t, const Assignment *a, uint64_t unit) {
     return t->env.client.pull_start(t->env.client.self, x);
 }
 
-static Err check_loss(const Slot *s, const OptimizerConfig *optimizer) {
-    double data_loss = step_data_loss(s->step), regulariser = step_regulariser(s->step);
-    if (isfinite(data_loss) && isfinite(regulariser))
-        return OK;
+static Err diverged(const Trainer *t, const Slot *s, const char *what) {
     const Work *w = &s->exchange.work;
     return err_fail(ERR_FAILED,
-                    "the loss of domain %c is not finite in epoch %u, step %u: data loss %g, regulariser %g; "
-                    "a learning rate below %g may help (optimizer.lr)",
-                    "AB"[w->domain], w -> epoch, w -> step, data_loss, regulariser, optimizer -> lr);
+                    "%s of domain %c is not finite in epoch %u, step %u: data loss %g, regulariser %g; a learning rate "
+                    "below %g may help (optimizer.lr)",
+                    what, "AB"[w->domain], w -> epoch, w -> step, step_data_loss(s->step), step_regulariser(s->step),
+                    t -> config -> optimizer.lr);
+}
+
+/* x * 0 is 0 for numbers and NaN for everything else; so the sum tells, and becomes vector code. */
+static bool are_finite(const real *x, size_t n) {
+    real sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += x[i] * 0;
+    return sum == 0;
 }
 
 static Err train(Trainer *t, Slot *s) {
     step_forward(s->step);
-    Err err = check_loss(s, &t->config->optimizer);
-    if (err)
-        return err;
+    if (!isfinite(step_data_loss(s->step)) || !isfinite(step_regulariser(s->step)))
+        return diverged(t, s, "the loss");
     step_backward(s->step);
     uint32_t n_keys;
     size_t n_values;
     const uint64_t *keys = step_push_keys(s->step, &n_keys, &n_values);
-    return t->env.client.push(t->env.client.self, &s->exchange.work, keys, n_keys, step_grads(s->step), n_values);
+    const real *grads = step_grads(s->step);
+    if (!are_finite(grads, n_values))
+        return diverged(t, s, "a gradient");
+    return t->env.client.push(t->env.client.self, &s->exchange.work, keys, n_keys, grads, n_values);
 }
 
 static Err score(Trainer *t, const Assignment *a, Slot *s) {
