@@ -97,7 +97,7 @@ void report_epoch(Report *r, const EpochResult *e) {
         r->has_header = true;
     }
     for (int d = 0; d < N_DOMAINS; d++) {
-        printf("%5u %6c %8.4f %9.5f", e->epoch, 'A' + d, e->data_loss[d], e->regulariser[d]);
+        printf("%5u %6c %8.4f %9.1e", e->epoch, 'A' + d, e->data_loss[d], e->regulariser[d]);
         if (e->is_scored[d][SPLIT_VALID])
             print_metrics(&r->config->eval, &e->metrics[d][SPLIT_VALID]);
         puts(e->is_best[d] ? "  best" : "");

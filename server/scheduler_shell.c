@@ -47,6 +47,7 @@ struct Shell {
     Scheduler *scheduler;
     const DataInfo *data; /* the scheduler's; NULL before the first worker */
     Job *first, **last;   /* jobs in order; the first is under way */
+    int n_signals;
     bool is_finished;
     Err code;
     char sentence[MESSAGE_TEXT];
@@ -199,7 +200,8 @@ static void on_tick(void *ctx) {
 
 static void on_signal(void *ctx) {
     Shell *shell = ctx;
-    log_info("stopping: steps in hand are finished and a snapshot is written; once more ends at once");
+    if (shell->n_signals++ == 0)
+        log_info("stopping: steps in hand are finished and a snapshot is written; once more ends at once");
     scheduler_on_stop(shell->scheduler, loop_now_ms(shell->loop));
 }
 

@@ -95,7 +95,7 @@ void status_tick(Scheduler *s) {
         for (uint32_t i = 0; (server = members_next(s, ROLE_SERVER, &i));)
             cut_ask_report(s, server);
     }
-    if (s->clock_ms - s->totals.shown_ms < SHOW_MS)
+    if (s->clock_ms - s->totals.shown_ms < SHOW_MS || s->phase >= PHASE_ENDING)
         return;
     measure_rate(s);
     status_progress(s);
