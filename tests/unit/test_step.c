@@ -188,6 +188,35 @@ static void loss_rows_count_every_step_once(void **state) {
     sample_close(&s);
 }
 
+/* Values and weights of both rows that one layer's statistics take. */
+static void statistics_wider_than_a_row_take_two(void **state) {
+    (void)state;
+    enum { WIDTH = 70, B = 4, N = 3 };
+    Sample s = {0};
+    Config c = sample_config();
+    c.model.mlp.width[0] = WIDTH;
+    sample_open(&s, &c);
+    sample_batch(&s, DOMAIN_B, B, LENGTHS, N);
+    sample_begin(&s, true);
+    step_forward(s.step);
+    step_backward(s.step);
+    uint32_t n_keys, n_seen = 0;
+    size_t n_values;
+    const uint64_t *keys = step_push_keys(s.step, &n_keys, &n_values);
+    const real *row = step_grads(s.step);
+    for (uint32_t i = 0; i < n_keys; row += s.schema->tables[key_table(keys[i++])].width) {
+        const Tensor *t = tensor_of(&s, keys[i]);
+        if (strcmp(t->name, "head.B.var0") || key_row(keys[i]) - t->first_row < 2) /* the second pair is domain B's */
+            continue;
+        uint32_t n = n_seen++ ? WIDTH - SCHEMA_STATS_VALUES : SCHEMA_STATS_VALUES;
+        assert_true(row[SCHEMA_STATS_VALUES] == B * N);
+        for (uint32_t j = 0; j < SCHEMA_STATS_VALUES; j++)
+            assert_int_equal(row[j] > 0, j < n);
+    }
+    assert_int_equal(n_seen, 2);
+    sample_close(&s);
+}
+
 static void an_unknown_model_is_named(void **state) {
     (void)state;
     Schema *schema = must_calloc(1, sizeof *schema);
@@ -212,6 +241,7 @@ int main(void) {
         cmocka_unit_test(the_slices_of_a_step_add_up),
         cmocka_unit_test(a_step_allocates_nothing_once_it_is_warm),
         cmocka_unit_test(loss_rows_count_every_step_once),
+        cmocka_unit_test(statistics_wider_than_a_row_take_two),
         cmocka_unit_test(an_unknown_model_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
