@@ -309,6 +309,7 @@ static void a_scheduler_that_stood_still_blames_nobody(void **state) {
     start(w);
     w->now_ms += 3600 * 1000;
     scheduler_on_tick(w->s, w->now_ms);
+    assert_int_equal(w->n_finished, 0);
     expect_none(w, MESSAGE_FINISH, 0);
     world_free(w);
 }

@@ -309,6 +309,7 @@ static void a_refused_mark_is_tried_again_with_a_new_number(void **state) {
     assert_memory_equal(first.frames[0].data, w->servers[0].bits[0], bitmap_bytes(STEPS_A));
     say_marked(w, SERVER, first.mark.cut, true);
     say_marked(w, SERVER + 1, first.mark.cut, false);
+    pass_ms(w, 200, ALL);
     expect_none(w, MESSAGE_REPORT_ASK, 0); /* the other one is still writing */
     say_written(w, SERVER, first.mark.cut, true);
     assert_int_equal(w->n_commits, 0);
