@@ -20,10 +20,10 @@ teardown() {
 # start_cluster CONFIG: every role by hand, in an order that is not the obvious one
 start_cluster() {
     local scheduler=tcp://10.77.0.1:7000
-    spawn worker-a ip netns exec "$HOSTS-3" "$MANGROVE" worker --scheduler "$scheduler" --data "$BATS_TEST_TMPDIR/data" --insecure
+    spawn worker-a ip netns exec "$HOSTS-3" "$MANGROVE" worker --scheduler "$scheduler" --data "$BATS_TEST_TMPDIR/data"
     spawn server-a ip netns exec "$HOSTS-2" "$MANGROVE" server --scheduler "$scheduler" --insecure
     spawn scheduler ip netns exec "$HOSTS-1" "$MANGROVE" scheduler "$1" --bind tcp://10.77.0.1:7000 --insecure
-    spawn worker-b ip netns exec "$HOSTS-4" "$MANGROVE" worker --scheduler "$scheduler" --data "$BATS_TEST_TMPDIR/data" --insecure
+    spawn worker-b ip netns exec "$HOSTS-4" "$MANGROVE" worker --scheduler "$scheduler" --data "$BATS_TEST_TMPDIR/data"
     spawn server-b ip netns exec "$HOSTS-2" "$MANGROVE" server --scheduler "$scheduler" --insecure
 }
 

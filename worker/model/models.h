@@ -6,4 +6,7 @@
 
 extern const Model MAN_MODEL; /* man.c */
 
+/* Those that model_find() knows, and NULL. In a file of its own (models.c), so that a test can link another list. */
+extern const Model *const MODELS[];
+
 #endif

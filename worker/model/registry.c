@@ -5,13 +5,10 @@
 #include "worker/model/models.h"
 #include "worker/model/step.h"
 
-static const Model *const MODELS[] = {&MAN_MODEL};
-enum { N_MODELS = sizeof MODELS / sizeof *MODELS };
-
 const Model *model_find(const char *name) {
     char known[256] = "";
     size_t used = 0;
-    for (int i = 0; i < N_MODELS; i++) {
+    for (int i = 0; MODELS[i]; i++) {
         if (strcmp(MODELS[i]->name, name) == 0)
             return MODELS[i];
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", MODELS[i]->name);
