@@ -44,6 +44,25 @@ static void add_ids(File *f, const char *name, const uint32_t *ids, uint64_t row
     f->n++;
 }
 
+/* Where a table row's values begin in their tensor, and how many of them count. */
+static uint64_t place_in_tensor(const Tensor *t, uint64_t row, uint64_t *n) {
+    uint64_t cols = t->cols, width = t->kind == TENSOR_DENSE ? SCHEMA_DENSE_WIDTH : SCHEMA_STATS_VALUES, first, end;
+    if (t->kind == TENSOR_SPARSE) {
+        *n = cols;
+        return row * cols;
+    }
+    if (t->kind == TENSOR_DENSE) {
+        first = row * width;
+        end = t->rows * cols;
+    } else { /* a row of the tensor takes so many of the table */
+        uint64_t per_row = (cols + width - 1) / width;
+        first = row / per_row * cols + row % per_row * width;
+        end = (row / per_row + 1) * cols;
+    }
+    *n = end - first < width ? end - first : width;
+    return first;
+}
+
 /* The pulled values as whole tensors; rows that were not pulled stay 0, nobody reads them. */
 static void add_values(File *f, const Sample *s) {
     double *of[SCHEMA_MAX_TENSORS] = {NULL};
@@ -58,12 +77,10 @@ static void add_values(File *f, const Sample *s) {
     const real *values = step_values(s->step);
     for (uint32_t k = 0; k < n_keys; k++) {
         const Tensor *t = schema_tensor_of(s->schema, key_table(keys[k]), key_row(keys[k]));
-        uint32_t width = s->schema->tables[key_table(keys[k])].width;
-        uint64_t row = key_row(keys[k]) - t->first_row, size = (uint64_t)t->rows * t->cols;
-        uint64_t first = t->kind == TENSOR_DENSE ? row * SCHEMA_DENSE_WIDTH : row * t->cols;
-        for (uint64_t j = 0; j < width && (t->kind == TENSOR_DENSE || j < t->cols) && first + j < size; j++)
+        uint64_t n, first = place_in_tensor(t, key_row(keys[k]) - t->first_row, &n);
+        for (uint64_t j = 0; j < n; j++)
             of[t - s->schema->tensors][first + j] = (double)values[j];
-        values += width;
+        values += s->schema->tables[key_table(keys[k])].width;
     }
 }
 
