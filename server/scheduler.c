@@ -336,13 +336,11 @@ void scheduler_on_stop(Scheduler *s, uint64_t now_ms) {
 }
 
 void scheduler_on_fault(Scheduler *s, uint64_t peer, const char *sentence, uint64_t now_ms) {
-    char text[MESSAGE_TEXT];
     s->now_ms = now_ms;
     Member *member = members_find(s, peer);
     if (!member || member->state == MEMBER_GONE || s->phase == PHASE_OVER)
         return;
-    snprintf(text, sizeof text, "%s on %s was dropped: %.300s", member->name, member->host, sentence);
-    members_drop(s, member, ERR_PROTOCOL, text);
+    members_drop(s, member, ERR_PROTOCOL, sentence);
     scheduler_advance(s);
 }
 

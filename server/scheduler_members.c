@@ -45,12 +45,10 @@ void members_missing(const Scheduler *s, char *out, size_t size) {
 /* ---- answers -------------------------------------------------------------------------------------------------- */
 
 void members_refuse(Scheduler *s, uint64_t peer, Err code, const char *sentence) {
-    char text[MESSAGE_TEXT]; /* the sentence may be err_message(), which logging leaves alone, but be sure */
-    snprintf(text, sizeof text, "%s", sentence);
-    log_warn("refused a process: %s", text);
+    log_warn("refused a process: %s", sentence);
     MessageREFUSE *refuse = &scheduler_message(s, MESSAGE_REFUSE)->refuse;
     refuse->code = (uint64_t)-code;
-    memcpy(refuse->text, text, sizeof text);
+    snprintf(refuse->text, sizeof refuse->text, "%s", sentence);
     scheduler_send(s, peer);
 }
 
@@ -285,28 +283,34 @@ void members_hello(Scheduler *s, uint64_t peer, Message *m) {
 
 /* ---- leaving -------------------------------------------------------------------------------------------------- */
 
-/* A worker's work goes to others. A server takes its rows with it, unless there are none yet. */
-static void leave(Scheduler *s, Member *member, MemberState state, Err code, const char *sentence) {
+/* "server-1 at tcp://10.0.0.7:41234 has died": the last words of it, for the log now or for the end of the run. A
+ * worker's work goes to others. A server takes its rows with it, unless there are none yet. */
+static void leave(Scheduler *s, Member *member, MemberState state, Err code, const char *what) {
+    char *words = s->members.last_words;
+    bool is_server = member->role == ROLE_SERVER, ends_run = is_server && s->phase != PHASE_JOINING;
+    snprintf(words, sizeof s->members.last_words, "%s %s %s %.300s", member->name, is_server ? "at" : "on",
+             is_server ? member->endpoint : member->host, what);
     leases_take_back(s, member);
     member->state = state;
-    if (member->role == ROLE_SERVER && s->phase != PHASE_JOINING)
-        scheduler_end(s, code, "%s", sentence);
+    if (ends_run)
+        scheduler_end(s, code, "%s", words);
+    else if (s->phase != PHASE_ENDING)
+        log_warn("%s", words);
 }
 
 void members_bye(Scheduler *s, Member *member, Message *m) {
+    char what[MESSAGE_TEXT];
     uint64_t code = m->bye.code;
     Err err = code == 0 || code > (uint64_t)-ERR_FULL ? ERR_PEER : (Err) - (int)code;
-    snprintf(s->members.last_words, sizeof s->members.last_words, "%s on %s left the run: %.300s", member->name,
-             member->host, m->bye.text);
-    if (s->phase != PHASE_ENDING)
-        log_warn("%s", s->members.last_words);
-    leave(s, member, MEMBER_GONE, err, s->members.last_words);
+    snprintf(what, sizeof what, "left the run: %.300s", m->bye.text);
+    leave(s, member, MEMBER_GONE, err, what);
 }
 
 void members_drop(Scheduler *s, Member *member, Err code, const char *sentence) {
-    snprintf(s->members.last_words, sizeof s->members.last_words, "%s", sentence);
-    members_refuse(s, member->peer, code, s->members.last_words);
-    leave(s, member, MEMBER_GONE, code, s->members.last_words);
+    char what[MESSAGE_TEXT];
+    snprintf(what, sizeof what, "was dropped: %.300s", sentence);
+    members_refuse(s, member->peer, code, sentence);
+    leave(s, member, MEMBER_GONE, code, what);
 }
 
 void members_heard(Scheduler *s, Member *member) {
@@ -318,13 +322,9 @@ void members_heard(Scheduler *s, Member *member) {
 }
 
 static void on_silence(Scheduler *s, Member *member) {
-    char *words = s->members.last_words;
-    snprintf(words, sizeof s->members.last_words, "%s on %s%s%s has died: silent for %d ms (cluster.dead_ms)",
-             member->name, member->host, member->endpoint ? " at " : "", member->endpoint ? member->endpoint : "",
-             s->config->cluster.dead_ms);
-    if (s->phase != PHASE_ENDING)
-        log_warn("%s", words);
-    leave(s, member, member->role == ROLE_WORKER ? MEMBER_SILENT : MEMBER_GONE, ERR_PEER, words);
+    char what[MESSAGE_TEXT];
+    snprintf(what, sizeof what, "has died: silent for %d ms (cluster.dead_ms)", s->config->cluster.dead_ms);
+    leave(s, member, member->role == ROLE_WORKER ? MEMBER_SILENT : MEMBER_GONE, ERR_PEER, what);
 }
 
 static void send_heartbeats(Scheduler *s) {
