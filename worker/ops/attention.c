@@ -50,7 +50,7 @@ static int query_count(const AttentionOp *op, int longest) {
 
 static Head make_head(Arena *a, const AttentionOp *op) {
     int longest = op->segments.longest, D = op->q->cols, ks = fill_up(longest);
-    Head h = {.D = D, .ld = 2 * D, .is_causal = op->is_causal, .scale = (real)(1 / sqrt((double)D))};
+    Head h = {.D = D, .ld = 2 * D, .is_causal = op->is_causal, .scale = 1 / real_sqrt((real)D)};
     h.T = arena_zeros(a, real, D * ks);
     h.W = arena_array(a, real, query_count(op, longest) * ks);
     h.dW = arena_array(a, real, query_count(op, longest) * ks);

@@ -4,8 +4,6 @@
  * With n = (h - mean) rstd, z = gamma n + beta, a = ReLU(z), y = a W + b, over R rows:
  *   da = dy W^T,  dz = da [z > 0],  dgamma = sum dz n,  dbeta = sum dz,  dW = a^T dy
  *   dh = gamma rstd (dz - dbeta/R - n dgamma/R)   in training; gamma rstd dz where the statistics are constants */
-#include <math.h>
-
 #include "worker/ops/gemm.h"
 #include "worker/ops/linear.h"
 #include "worker/ops/norm.h"
@@ -81,7 +79,7 @@ static Affine make_affine(Tape *t, const Var *h, const BatchNorm *norm) {
         var = norm->var;
     }
     for (int k = 0; k < K; k++) {
-        a.rstd[k] = 1 / (real)sqrt((double)(var[k] + BATCH_NORM_EPSILON));
+        a.rstd[k] = 1 / real_sqrt(var[k] + BATCH_NORM_EPSILON);
         a.scale[k] = norm->gamma->x[k] * a.rstd[k];
         a.shift[k] = norm->beta->x[k] - a.mean[k] * a.scale[k];
     }

@@ -1,8 +1,7 @@
 /* Layer norm, row by row. */
-#include <math.h>
-
 #include "worker/ops/norm.h"
 #include "worker/ops/simd.h"
+#include "worker/ops/vmath.h"
 
 static const real LAYER_NORM_EPSILON = (real)1e-8;
 
@@ -23,7 +22,7 @@ ALWAYS_INLINE void forward_rows(int D, int R, real *restrict y, const real *rest
 #pragma omp simd reduction(+ : square)
         for (int d = 0; d < D; d++)
             square += (x[d] - m) * (x[d] - m);
-        real s = 1 / (real)sqrt((double)(square / (real)D + LAYER_NORM_EPSILON));
+        real s = 1 / real_sqrt(square / (real)D + LAYER_NORM_EPSILON);
 #pragma omp simd
         for (int d = 0; d < D; d++)
             y[d] = (x[d] - m) * s * gamma[d] + beta[d];
@@ -36,8 +35,8 @@ MULTIVERSION static void forward(int D, int R, real *y, const real *x, const rea
                                  real *rstd){WITH_WIDTH(D, forward_rows, R, y, x, gamma, beta, mean, rstd)}
 
 /* With n = (x - mean) rstd and g = dy gamma:  dx = rstd (g - mean(g) - n mean(g n)). dx NULL: not wanted. */
-ALWAYS_INLINE void backward_rows(int D, int R, const LayerNormOp *op, real *restrict dx, real *restrict dgamma,
-                                 real *restrict dbeta) {
+ALWAYS_INLINE void backward_rows(int D, int R, const LayerNormOp *op, real *restrict dx, bool adds,
+                                 real *restrict dgamma, real *restrict dbeta) {
     const real *restrict x = op->x->x, *restrict dy = op->y->dx, *restrict gamma = op->gamma->x;
     for (int r = 0; r < R; r++, x += D, dy += D) {
         real m = op->mean[r], s = op->rstd[r], sum = 0, dot = 0;
@@ -55,19 +54,24 @@ ALWAYS_INLINE void backward_rows(int D, int R, const LayerNormOp *op, real *rest
         dot /= (real)D;
 #pragma omp simd
         for (int d = 0; d < D; d++)
-            dx[d] += s * (dy[d] * gamma[d] - sum - (x[d] - m) * s * dot);
+            dx[d] = (adds ? dx[d] : 0) + s * (dy[d] * gamma[d] - sum - (x[d] - m) * s * dot);
         dx += D;
     }
 }
 
-MULTIVERSION static void backward_kernel(int D, int R, const LayerNormOp *op, real *dx, real *dgamma, real *dbeta) {
-    WITH_WIDTH(D, backward_rows, R, op, dx, dgamma, dbeta)
+MULTIVERSION static void backward_kernel(int D, int R, const LayerNormOp *op, real *dx, bool adds, real *dgamma,
+                                         real *dbeta) {
+    if (adds) {
+        WITH_WIDTH(D, backward_rows, R, op, dx, true, dgamma, dbeta)
+    } else {
+        WITH_WIDTH(D, backward_rows, R, op, dx, false, dgamma, dbeta)
+    }
 }
 
 static void backward(void *self) {
     LayerNormOp *op = self;
-    backward_kernel(op->x->cols, op->x->rows, op, op->x->dx ? var_grad(op->x) : NULL, var_grad(op->gamma),
-                    var_grad(op->beta));
+    bool adds = op->x->dx && var_beta(op->x) != 0;
+    backward_kernel(op->x->cols, op->x->rows, op, op->x->dx, adds, var_grad(op->gamma), var_grad(op->beta));
 }
 
 Var *op_layer_norm(Tape *t, Var *x, Var *gamma, Var *beta) {

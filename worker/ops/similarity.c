@@ -10,6 +10,11 @@
 
 /* ---- the first layer, split -------------------------------------------------------------------------------------- */
 
+/* The products k * q of all triples would be as large as everything else together, so they are made, multiplied and
+ * forgotten chunk by chunk: whole instances, until there are enough rows for a good product. They are made again on the
+ * way back. */
+enum { CHUNK_ROWS = 256 };
+
 typedef struct PairLayerOp {
     Record record;
     Arena *arena;
@@ -17,7 +22,6 @@ typedef struct PairLayerOp {
     Segments segments;
     int N;
     real *Wk, *Wq; /* (D,H) Wa + Wc, Wb - Wc */
-    real *product; /* (P*N,D) k * q */
 } PairLayerOp;
 
 /* Wk = Wa + Wc, Wq = Wb - Wc. */
@@ -30,11 +34,42 @@ static void merge_matrices(const Var *W, int D, real *Wk, real *Wq) {
     }
 }
 
-/* One candidate: product_t = k_t * q, y_t = from_k_t + from_q. */
-ALWAYS_INLINE void pair_rows(int D, int H, int n, const real *restrict k, const real *restrict q,
-                             const real *restrict from_k, const real *restrict from_q, real *restrict product,
-                             real *restrict y) {
-    for (int t = 0; t < n; t++) {
+/* One past the last instance of the chunk that begins with instance `first`. */
+static int chunk_end(const PairLayerOp *op, int first) {
+    int i = first + 1;
+    while (i < op->segments.n && (int)(op->segments.offset[i] - op->segments.offset[first]) * op->N < CHUNK_ROWS)
+        i++;
+    return i;
+}
+
+static int chunk_rows(const PairLayerOp *op, int first, int end) {
+    return (int)(op->segments.offset[end] - op->segments.offset[first]) * op->N;
+}
+
+/* Real numbers for the products of the largest chunk. */
+static size_t chunk_size(const PairLayerOp *op) {
+    int most = 0;
+    for (int i = 0, end; i < op->segments.n; i = end) {
+        end = chunk_end(op, i);
+        most = chunk_rows(op, i, end) > most ? chunk_rows(op, i, end) : most;
+    }
+    return (size_t)most * (size_t)op->k->cols;
+}
+
+/* What one candidate meets: its own row, and the rows of its n positions. */
+typedef struct Pairs {
+    int n;
+    const real *k, *q;     /* (n,D) (D) */
+    real *from_k, *from_q; /* (n,H) (H) the shares of y; on the way back their gradients */
+    real *product, *y;     /* (n,D) (n,H) */
+    real *dk, *dq;         /* (n,D) (D) */
+} Pairs;
+
+/* product_t = k_t * q, y_t = from_k_t + from_q. */
+ALWAYS_INLINE void pair_rows(int D, int H, const Pairs *p) {
+    const real *restrict k = p->k, *restrict q = p->q, *restrict from_k = p->from_k, *restrict from_q = p->from_q;
+    real *restrict product = p->product, *restrict y = p->y;
+    for (int t = 0; t < p->n; t++) {
 #pragma omp simd
         for (int d = 0; d < D; d++)
             product[t * D + d] = k[t * D + d] * q[d];
@@ -44,25 +79,18 @@ ALWAYS_INLINE void pair_rows(int D, int H, int n, const real *restrict k, const 
     }
 }
 
-MULTIVERSION static void pair_kernel(int D, int H, int n, int N, const real *k, const real *q, const real *from_k,
-                                     const real *from_q, real *product, real *y) {
-    for (int i = 0; i < N; i++, q += D, from_q += H, product += n * D, y += n * H) {
-        if (D == 20 && H == 32)
-            pair_rows(20, 32, n, k, q, from_k, from_q, product, y);
-        else
-            pair_rows(D, H, n, k, q, from_k, from_q, product, y);
-    }
-}
-
-/* One candidate's way back: sums of dy over the positions and over the candidates, and both factors of the product. */
-ALWAYS_INLINE void pair_backward_rows(int D, int H, int n, const real *restrict k, const real *restrict q,
-                                      const real *restrict dproduct, const real *restrict dy, real *restrict dk,
-                                      real *restrict dq, real *restrict dfrom_k, real *restrict dfrom_q) {
-    for (int t = 0; t < n; t++) {
+/* product holds the gradient of the products and becomes the products; y holds its gradient. */
+ALWAYS_INLINE void pair_rows_backward(int D, int H, const Pairs *p) {
+    const real *restrict k = p->k, *restrict q = p->q, *restrict dy = p->y;
+    real *restrict product = p->product, *restrict dk = p->dk, *restrict dq = p->dq;
+    real *restrict dfrom_k = p->from_k, *restrict dfrom_q = p->from_q;
+    for (int t = 0; t < p->n; t++) {
 #pragma omp simd
         for (int d = 0; d < D; d++) {
-            dk[t * D + d] += dproduct[t * D + d] * q[d];
-            dq[d] += dproduct[t * D + d] * k[t * D + d];
+            real g = product[t * D + d], at = k[t * D + d];
+            dk[t * D + d] += g * q[d];
+            dq[d] += g * at;
+            product[t * D + d] = at * q[d];
         }
 #pragma omp simd
         for (int h = 0; h < H; h++) {
@@ -72,27 +100,40 @@ ALWAYS_INLINE void pair_backward_rows(int D, int H, int n, const real *restrict 
     }
 }
 
-typedef struct PairGradient {
-    real *dk, *dq, *dfrom_k, *dfrom_q; /* (P,D) (B*N,D) (P,H) (B*N,H) */
-    const real *dproduct;              /* (P*N,D) */
-} PairGradient;
+/* The usual widths as constants. */
+ALWAYS_INLINE void pair_rows_by_width(int D, int H, const Pairs *p, bool is_backward) {
+    if (D == 20 && H == 32)
+        is_backward ? pair_rows_backward(20, 32, p) : pair_rows(20, 32, p);
+    else if (D == 40 && H == 32)
+        is_backward ? pair_rows_backward(40, 32, p) : pair_rows(40, 32, p);
+    else
+        is_backward ? pair_rows_backward(D, H, p) : pair_rows(D, H, p);
+}
 
-MULTIVERSION static void pair_backward_kernel(const PairLayerOp *op, const PairGradient *g) {
+/* All pairs of the instances first .. end. all: the first instance's pointers, of whole arrays but for product. */
+MULTIVERSION static void pair_kernel(const PairLayerOp *op, int first, int end, Pairs all, bool is_backward) {
     int D = op->k->cols, H = op->W->cols;
-    for (int i = 0; i < op->segments.n; i++) {
+    real *product = all.product;
+    for (int i = first; i < end; i++) {
         int n = segment_length(&op->segments, i);
-        size_t p = op->segments.offset[i];
+        size_t p = op->segments.offset[i], d = (size_t)D, h = (size_t)H;
         for (int c = 0; c < op->N; c++) {
             size_t row = (size_t)i * (size_t)op->N + (size_t)c, pair = p * (size_t)op->N + (size_t)(c * n);
-            size_t d = (size_t)D, h = (size_t)H;
-            if (D == 20 && H == 32)
-                pair_backward_rows(20, 32, n, op->k->x + p * d, op->q->x + row * d, g->dproduct + pair * d,
-                                   op->y->dx + pair * h, g->dk + p * d, g->dq + row * d, g->dfrom_k + p * h,
-                                   g->dfrom_q + row * h);
-            else
-                pair_backward_rows(D, H, n, op->k->x + p * d, op->q->x + row * d, g->dproduct + pair * d,
-                                   op->y->dx + pair * h, g->dk + p * d, g->dq + row * d, g->dfrom_k + p * h,
-                                   g->dfrom_q + row * h);
+            Pairs now = {n,
+                         all.k + p * d,
+                         all.q + row * d,
+                         all.from_k + p * h,
+                         all.from_q + row * h,
+                         product,
+                         all.y + pair * h,
+                         NULL,
+                         NULL};
+            if (is_backward) {
+                now.dk = all.dk + p * d;
+                now.dq = all.dq + row * d;
+            }
+            pair_rows_by_width(D, H, &now, is_backward);
+            product += n * D;
         }
     }
 }
@@ -108,50 +149,71 @@ static void split_matrix_gradient(Var *W, int D, const real *dWk, const real *dW
     }
 }
 
+/* The rows of the pairs: gradients of the products, and the sums over candidates and over positions. */
+static void pairs_backward(PairLayerOp *op, Pairs *g) {
+    int D = op->k->cols, H = op->W->cols;
+    const real *Wd = op->W->x + 3 * (size_t)D * (size_t)H;
+    for (int i = 0, end; i < op->segments.n; i = end) {
+        end = chunk_end(op, i);
+        int rows = chunk_rows(op, i, end);
+        const real *dy = op->y->dx + (size_t)op->segments.offset[i] * (size_t)(op->N * H);
+        gemm_nt(rows, D, H, dy, H, Wd, H, 0, g->product, D);
+        pair_kernel(op, i, end, *g, true);
+        linear_matrix_gradient(op->W, 3 * D, g->product, D, dy, H, rows);
+    }
+}
+
 static void pair_backward(void *self) {
     PairLayerOp *op = self;
-    int D = op->k->cols, H = op->W->cols, P = op->k->rows, Q = op->q->rows, R = P * op->N;
-    const real *Wd = op->W->x + 3 * (size_t)D * (size_t)H;
-    real *dproduct = arena_array(op->arena, real, (size_t)R * (size_t)D);
-    gemm_nt(R, D, H, op->y->dx, H, Wd, H, 0, dproduct, D);
-    PairGradient g = {.dproduct = dproduct};
-    g.dfrom_k = arena_zeros(op->arena, real, (size_t)P * (size_t)H);
-    g.dfrom_q = arena_zeros(op->arena, real, (size_t)Q * (size_t)H);
-    g.dk = op->k->dx ? var_grad(op->k) : arena_array(op->arena, real, var_size(op->k));
-    g.dq = op->q->dx ? var_grad(op->q) : arena_array(op->arena, real, var_size(op->q));
-    pair_backward_kernel(op, &g);
-    linear_matrix_gradient(op->W, 3 * D, op->product, D, op->y->dx, H, R);
-    linear_bias_gradient(op->b, g.dfrom_q, Q, H);
-    real *dWk = arena_array(op->arena, real, D * H), *dWq = arena_array(op->arena, real, D * H);
-    gemm_tn(D, H, P, op->k->x, D, g.dfrom_k, H, 0, dWk, H);
-    gemm_tn(D, H, Q, op->q->x, D, g.dfrom_q, H, 0, dWq, H);
+    Arena *a = op->arena;
+    int D = op->k->cols, H = op->W->cols, P = op->k->rows, Q = op->q->rows;
+    Pairs g = {.k = op->k->x, .q = op->q->x, .y = op->y->dx, .product = arena_array(a, real, chunk_size(op))};
+    g.from_k = arena_zeros(a, real, (size_t)P * (size_t)H);
+    g.from_q = arena_zeros(a, real, (size_t)Q * (size_t)H);
+    g.dk = op->k->dx ? var_grad(op->k) : arena_zeros(a, real, var_size(op->k));
+    g.dq = op->q->dx ? var_grad(op->q) : arena_zeros(a, real, var_size(op->q));
+    pairs_backward(op, &g);
+    linear_bias_gradient(op->b, g.from_q, Q, H);
+    real *dWk = arena_array(a, real, D * H), *dWq = arena_array(a, real, D * H);
+    gemm_tn(D, H, P, op->k->x, D, g.from_k, H, 0, dWk, H);
+    gemm_tn(D, H, Q, op->q->x, D, g.from_q, H, 0, dWq, H);
     split_matrix_gradient(op->W, D, dWk, dWq);
-    gemm_nt(P, D, H, g.dfrom_k, H, op->Wk, H, 1, g.dk, D);
-    gemm_nt(Q, D, H, g.dfrom_q, H, op->Wq, H, 1, g.dq, D);
+    gemm_nt(P, D, H, g.from_k, H, op->Wk, H, 1, g.dk, D);
+    gemm_nt(Q, D, H, g.from_q, H, op->Wq, H, 1, g.dq, D);
+}
+
+static void pair_forward(PairLayerOp *op) {
+    Arena *a = op->arena;
+    int D = op->k->cols, H = op->W->cols, P = op->k->rows, Q = op->q->rows;
+    Pairs f = {.k = op->k->x, .q = op->q->x, .y = op->y->x, .product = arena_array(a, real, chunk_size(op))};
+    f.from_k = arena_array(a, real, (size_t)P * (size_t)H);
+    f.from_q = arena_array(a, real, (size_t)Q * (size_t)H);
+    gemm_nn(P, H, D, op->k->x, D, op->Wk, H, 0, f.from_k, H);
+    linear_fill_bias(f.from_q, op->b, Q, H);
+    gemm_nn(Q, H, D, op->q->x, D, op->Wq, H, 1, f.from_q, H);
+    for (int i = 0, end; i < op->segments.n; i = end) {
+        end = chunk_end(op, i);
+        pair_kernel(op, i, end, f, false);
+        gemm_nn(chunk_rows(op, i, end), H, D, f.product, D, op->W->x + 3 * (size_t)D * (size_t)H, H, 1,
+                op->y->x + (size_t)op->segments.offset[i] * (size_t)(op->N * H), H);
+    }
 }
 
 Var *op_pair_layer(Tape *t, Var *k, Var *q, Var *W, Var *b, const Segments *s, int N) {
-    int D = k->cols, H = W->cols, P = k->rows, Q = q->rows, R = P * N;
-    assert(W->rows == 4 * D && q->cols == D && Q == s->n * N);
-    Arena *a = t->arena;
-    Var *y = tape_var(t, R, H, true);
-    real *Wk = arena_array(a, real, D * H), *Wq = arena_array(a, real, D * H);
-    real *from_k = arena_array(a, real, (size_t)P * (size_t)H), *from_q = arena_array(a, real, (size_t)Q * (size_t)H);
-    real *product = arena_array(a, real, (size_t)R * (size_t)D);
-    merge_matrices(W, D, Wk, Wq);
-    gemm_nn(P, H, D, k->x, D, Wk, H, 0, from_k, H);
-    linear_fill_bias(from_q, b, Q, H);
-    gemm_nn(Q, H, D, q->x, D, Wq, H, 1, from_q, H);
-    for (int i = 0; i < s->n; i++) {
-        size_t p = s->offset[i], row = (size_t)i * (size_t)N;
-        pair_kernel(D, H, segment_length(s, i), N, k->x + p * (size_t)D, q->x + row * (size_t)D, from_k + p * (size_t)H,
-                    from_q + row * (size_t)H, product + p * (size_t)N * (size_t)D, y->x + p * (size_t)N * (size_t)H);
+    int D = k->cols, H = W->cols;
+    assert(W->rows == 4 * D && q->cols == D && q->rows == s->n * N);
+    PairLayerOp now = {.arena = t->arena, .k = k, .q = q, .W = W, .b = b, .segments = *s, .N = N};
+    now.y = tape_var(t, k->rows * N, H, true);
+    now.Wk = arena_array(t->arena, real, D * H);
+    now.Wq = arena_array(t->arena, real, D * H);
+    merge_matrices(W, D, now.Wk, now.Wq);
+    pair_forward(&now);
+    PairLayerOp *op = tape_record(t, sizeof *op, pair_backward, now.y);
+    if (op) {
+        now.record = op->record;
+        *op = now;
     }
-    gemm_nn(R, H, D, product, D, W->x + 3 * (size_t)D * (size_t)H, H, 1, y->x, H);
-    PairLayerOp *op = tape_record(t, sizeof *op, pair_backward, y);
-    if (op)
-        *op = (PairLayerOp){op->record, a, k, q, W, b, y, *s, N, Wk, Wq, product};
-    return y;
+    return now.y;
 }
 
 /* ---- the pooling

@@ -22,8 +22,15 @@ ALWAYS_INLINE real real_exp(real x) {
 ALWAYS_INLINE real real_tanh(real x) {
     return tanh(x);
 }
+ALWAYS_INLINE real real_sqrt(real x) {
+    return sqrt(x);
+}
 
 #else
+
+ALWAYS_INLINE real real_sqrt(real x) {
+    return sqrtf(x);
+}
 
 /* exp x = 2^n exp r, n = round(x log2 e), r = x - n ln 2 in two parts; the polynomial is that of Cephes' expf. Adding
  * 1.5 * 2^23 rounds to a whole number, which then stands in the low bits. */
