@@ -28,7 +28,7 @@ static int add_training(const Report *r, const SchedulerProgress *p, uint64_t no
     char left[32] = "";
     double done = p->steps_total ? (double)p->steps_done / (double)p->steps_total : 0;
     int n = snprintf(line, size, "epoch %u of at most %u  %s %3.0f %%", p->epoch, p->epochs, p->phase, 100 * done);
-    if (p->steps_done)
+    if (p->loss[DOMAIN_A] > 0 || p->loss[DOMAIN_B] > 0)
         n += snprintf(line + n, size - (size_t)n, "  loss A %.4f B %.4f", p->loss[DOMAIN_A], p->loss[DOMAIN_B]);
     if (p->instances_per_s > 0)
         n += snprintf(line + n, size - (size_t)n, "  %.0f instances/s", p->instances_per_s);

@@ -167,8 +167,8 @@ static json_t *split_json(const EvalConfig *eval, const EpochResult *e, int doma
 }
 
 static json_t *domain_json(const EvalConfig *eval, const EpochResult *e, int d) {
-    return json_pack("{s:f, s:f, s:I, s:I, s:I, s:o, s:o}", "loss", e->data_loss[d], "regulariser", e->regulariser[d],
-                     "steps", (json_int_t)e->n_steps[d], "best_epoch", (json_int_t)e->best_epoch[d], "stale",
+    return json_pack("{s:f, s:f, s:f, s:I, s:I, s:I, s:o, s:o}", "loss", e->data_loss[d], "regulariser",
+                     e->regulariser[d], "watch", e->watch[d], "steps", (json_int_t)e->n_steps[d], "best_epoch", (json_int_t)e->best_epoch[d], "stale",
                      (json_int_t)e->stale[d], "valid", split_json(eval, e, d, SPLIT_VALID), "test",
                      split_json(eval, e, d, SPLIT_TEST));
 }

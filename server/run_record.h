@@ -6,7 +6,7 @@
  *   run.dir/perf.jsonl       rates, times and bytes, every ten seconds and at every epoch's end
  *   run.dir/snapshots/       snapshot.h
  *
- * metrics.jsonl:  {"epoch": 1, "A": {"loss", "regulariser", "steps", "best_epoch", "stale",
+ * metrics.jsonl:  {"epoch": 1, "A": {"loss", "regulariser", "watch", "steps", "best_epoch", "stale",
  *                 "valid": {"n", "auc", "wauc", "mrr", "ndcg@10", "hr@3", "logloss"}, "test": {..} or null}, "B": {..}}
  * perf.jsonl:     {"seconds", "epoch", "phase", "steps_done", "steps", "instances", "instances_per_s", "workers",
  *                 "servers", "rows", "bytes", "sent_bytes", "received_bytes"} */

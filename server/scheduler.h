@@ -28,6 +28,7 @@ typedef struct Scheduler Scheduler;
 typedef struct EpochResult {
     uint32_t epoch;
     double data_loss[N_DOMAINS], regulariser[N_DOMAINS]; /* means over the epoch's steps */
+    double watch[N_DOMAINS];                             /* likewise, of the figure that the model wants watched */
     uint64_t n_steps[N_DOMAINS];
     RankingMetrics metrics[N_DOMAINS][N_SPLITS]; /* SPLIT_VALID always, SPLIT_TEST where scored */
     bool is_scored[N_DOMAINS][N_SPLITS];

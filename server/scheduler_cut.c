@@ -10,10 +10,8 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/losses.h"
 #include "server/scheduler_parts.h"
-
-/* Of the rows of the tensors loss.A and loss.B, which training steps push: sums over steps. */
-enum { LOSS_DATA, LOSS_REGULARISER, LOSS_STEPS };
 
 static void enter(Scheduler *s, CutStep step) {
     s->cut.step = step;
@@ -49,19 +47,18 @@ void cut_ask_report(Scheduler *s, const Member *server) {
 
 /* Sums of a stats row: frame 2 holds keys, frame 3 as many rows of SCHEMA_STATS_WIDTH values. */
 static void take_losses(const Scheduler *s, ServerAnswers *a, Message *m) {
-    static const char *const NAMES[N_DOMAINS] = {"loss.A", "loss.B"};
     size_t key_bytes, value_bytes;
     const uint64_t *keys = message_bytes(m, 2, 1, &key_bytes);
     const float *values = message_bytes(m, 3, 1, &value_bytes);
     memset(a->loss, 0, sizeof a->loss);
     for (int d = 0; d < N_DOMAINS; d++) {
-        int tensor = schema_find(&s->data.schema, NAMES[d]);
+        int tensor = losses_tensor(&s->data.schema, d);
         if (tensor < 0)
             continue;
         const Tensor *t = &s->data.schema.tensors[tensor];
         for (size_t i = 0; i < key_bytes / sizeof *keys; i++)
             if (keys[i] == key_of(t->table, t->first_row))
-                for (int sum = 0; sum <= LOSS_STEPS; sum++)
+                for (int sum = 0; sum < LOSS_N; sum++)
                     a->loss[d][sum] = (double)values[i * SCHEMA_STATS_WIDTH + (size_t)sum];
     }
 }
@@ -376,15 +373,16 @@ bool cut_has_report(const Scheduler *s, const Member *server) {
 
 void cut_losses(const Scheduler *s, EpochResult *out) {
     const Member *server;
-    double sums[N_DOMAINS][LOSS_STEPS + 1] = {{0}};
+    double sums[N_DOMAINS][LOSS_N] = {{0}};
     for (uint32_t i = 0; (server = members_next(s, ROLE_SERVER, &i));)
         for (int d = 0; d < N_DOMAINS && cut_has_report(s, server); d++)
-            for (int sum = 0; sum <= LOSS_STEPS; sum++)
+            for (int sum = 0; sum < LOSS_N; sum++)
                 sums[d][sum] += server->answers.loss[d][sum];
     for (int d = 0; d < N_DOMAINS; d++) {
         double n = sums[d][LOSS_STEPS] > 0 ? sums[d][LOSS_STEPS] : 1;
         out->data_loss[d] = sums[d][LOSS_DATA] / n;
         out->regulariser[d] = sums[d][LOSS_REGULARISER] / n;
+        out->watch[d] = sums[d][LOSS_WATCH] / n;
         out->n_steps[d] = s->data.n_steps[d];
     }
 }

@@ -2,6 +2,7 @@
 #ifndef MANGROVE_SERVER_SCHEDULER_MEMBERS_H
 #define MANGROVE_SERVER_SCHEDULER_MEMBERS_H
 
+#include "common/losses.h"
 #include "server/scheduler.h"
 
 enum {
@@ -22,7 +23,7 @@ typedef struct ServerAnswers {
     uint32_t report_epoch;                                           /* of its last report; what follows is from it */
     uint8_t *bitmap[N_DOMAINS];                                      /* owned */
     uint64_t t[N_DOMAINS];
-    double loss[N_DOMAINS][3]; /* data, regulariser, steps: sums of the steps that it holds */
+    double loss[N_DOMAINS][LOSS_N]; /* the sums that it holds (losses.h) */
     char *files;               /* JSON text for the manifest; owned */
 } ServerAnswers;
 

@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/losses.h"
 #include "worker/model/models.h"
-#include "worker/model/step.h"
 
 const Model *model_find(const char *name) {
     char known[256] = "";
@@ -25,8 +25,7 @@ Err model_schema(const Config *config, uint32_t n_items, uint32_t n_users, Schem
     Err err = model->declare(&config->model, n_items, n_users, out);
     if (err)
         return err;
-    schema_add_sum(out, "loss.A", REACHED_BY_A, 1, LOSS_N);
-    schema_add_sum(out, "loss.B", REACHED_BY_B, 1, LOSS_N);
+    losses_declare(out);
     schema_finish(out);
     return OK;
 }

@@ -4,15 +4,11 @@
 #define MANGROVE_WORKER_MODEL_STEP_H
 
 #include "common/config.h"
+#include "common/losses.h"
 #include "common/real.h"
 #include "common/schema.h"
 #include "worker/data/batch.h"
 #include "worker/model/model.h"
-
-/* The row of the `sum` tensors "loss.A" and "loss.B" (1, LOSS_N) that each training step pushes; of a rank's slice each
- * is scaled by n_r / n, so that the sums count every step once. LOSS_WATCH is a figure that the model wants watched,
- * for MAN the norm of the group prototypes; like the losses it is a sum over steps. */
-enum { LOSS_DATA, LOSS_REGULARISER, LOSS_STEPS, LOSS_INSTANCES, LOSS_WATCH, LOSS_N };
 
 Step *step_open(const Model *model, const Config *config, const Schema *schema);
 void step_close(Step **s);

@@ -44,7 +44,7 @@ static void open_domain(DomainRows *d, const Schema *schema, int domain) {
         d->value_at[i] = SIZE_MAX;
     d->n_dense = append_kind(d, schema, TENSOR_DENSE, domain, 0);
     d->n_ema = append_kind(d, schema, TENSOR_EMA, domain, d->n_dense);
-    d->loss = schema_find(schema, domain == DOMAIN_A ? "loss.A" : "loss.B");
+    d->loss = losses_tensor(schema, domain);
     uint32_t n = d->n_dense + d->n_ema;
     append_rows(d, schema, d->loss, &n);
     assert(n == d->n_dense + d->n_ema + 1);
