@@ -107,26 +107,37 @@ static void pass_on(int fd) {
         fflush(stdout);
 }
 
+/* What a stop by the user means: the first asks the scheduler to finish, a second ends everything at once. */
+static void pass_stops(Supervisor *s, int *passed) {
+    for (; *passed < s->n_stops; (*passed)++)
+        supervisor_signal(s, *passed ? -1 : SCHEDULER, *passed ? SIGKILL : SIGTERM);
+}
+
+/* After the first end of anybody: time to leave by themselves, one request, then force. Returns the next step. */
+static int press(Supervisor *s, uint64_t ending_ms, int step) {
+    bool is_failure = s->first_failed > SCHEDULER;
+    if (step == 0 && is_failure && ending_ms > 1000) {
+        supervisor_signal(s, -1, SIGTERM);
+        return 1;
+    }
+    if (ending_ms > (is_failure ? 3000 : END_MS))
+        supervisor_signal(s, -1, SIGKILL);
+    return step;
+}
+
 /* Until all have ended. A role that fails takes the others with it; so does the scheduler's end. */
 static void watch(Supervisor *s, int fd) {
-    int stops_seen = 0;
+    int stops_passed = 0, step = 0;
     uint64_t ending_since_ms = 0;
     while (supervisor_running(s)) {
-        if (supervisor_wait(s, ending_since_ms ? 100 : CONTROL_MS, s->children[SCHEDULER].is_running ? fd : -1))
-            pass_on(fd);
-        if (s->n_stops > stops_seen) {
-            supervisor_signal(s, stops_seen ? -1 : SCHEDULER, stops_seen ? SIGKILL : SIGTERM);
-            stops_seen = s->n_stops;
-        }
         bool is_ending = s->first_failed >= 0 || !s->children[SCHEDULER].is_running;
+        if (supervisor_wait(s, is_ending ? 100 : CONTROL_MS, s->children[SCHEDULER].is_running ? fd : -1))
+            pass_on(fd);
+        pass_stops(s, &stops_passed);
         if (is_ending && !ending_since_ms)
             ending_since_ms = clock_now_ms();
-        uint64_t ending_ms = ending_since_ms ? clock_now_ms() - ending_since_ms : 0;
-        bool is_failure = s->first_failed > SCHEDULER;
-        if (ending_ms > END_MS || (is_failure && ending_ms > 3000))
-            supervisor_signal(s, -1, SIGKILL);
-        else if (is_failure && ending_ms > 1000)
-            supervisor_signal(s, -1, SIGTERM);
+        if (ending_since_ms)
+            step = press(s, clock_now_ms() - ending_since_ms, step);
     }
     pass_on(fd);
 }
