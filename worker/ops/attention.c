@@ -17,9 +17,7 @@
 #include "worker/ops/simd.h"
 #include "worker/ops/vmath.h"
 
-enum { LANES = 64 / (int)sizeof(real), BLOCK = 4, KEPT_LONGEST = 64 };
-typedef real Wide __attribute__((vector_size(64), aligned(sizeof(real))));
-typedef real Narrow __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real))));
+enum { BLOCK = 4, KEPT_LONGEST = 64 };
 
 typedef struct AttentionOp {
     Record record;
@@ -157,50 +155,40 @@ ALWAYS_INLINE int computed(const Head *h, int i) {
     return (end + LANES - 1) / LANES * LANES;
 }
 
-/* Row i: softmax over the keys it may see, 0 behind them. The inner loops are whole vectors. */
+/* Row of n visible keys: their softmax, then 0. */
 ALWAYS_INLINE void softmax_row(const Head *h, real *w, int n, int size) {
-    real most = -INFINITY, sum = 0;
-    for (int j0 = 0; j0 < size; j0 += LANES) {
-#pragma omp simd reduction(max : most)
-        for (int j = 0; j < LANES; j++) {
-            real z = j0 + j < n ? w[j0 + j] : -INFINITY;
-            most = z > most ? z : most;
-        }
-    }
+    const Wide zero = {0};
+    Wide most = zero - INFINITY, sum = zero;
+    for (int j = 0; j < size; j += LANES)
+        most = wide_max(wide_first(*(Wide *)(w + j), n - j, zero - INFINITY), most);
+    real shift = wide_largest(most);
     for (int j0 = 0; j0 < size; j0 += LANES) {
 #pragma omp simd
         for (int j = 0; j < LANES; j++)
-            w[j0 + j] = real_exp((w[j0 + j] - most) * h->scale);
+            w[j0 + j] = real_exp((w[j0 + j] - shift) * h->scale);
     }
-    for (int j0 = 0; j0 < size; j0 += LANES) {
-#pragma omp simd reduction(+ : sum)
-        for (int j = 0; j < LANES; j++) {
-            real e = j0 + j < n ? w[j0 + j] : 0;
-            w[j0 + j] = e;
-            sum += e;
-        }
+    for (int j = 0; j < size; j += LANES) {
+        Wide e = wide_first(*(Wide *)(w + j), n - j, zero);
+        *(Wide *)(w + j) = e;
+        sum += e;
     }
-    real share = 1 / sum;
-    for (int j0 = 0; j0 < size; j0 += LANES) {
-#pragma omp simd
-        for (int j = 0; j < LANES; j++)
-            w[j0 + j] *= share;
-    }
+    real share = 1 / wide_sum(sum);
+    for (int j = 0; j < size; j += LANES)
+        *(Wide *)(w + j) *= share;
 }
 
 /* dZ / sqrt(D) in place of dW. */
 ALWAYS_INLINE void softmax_row_backward(const Head *h, const real *w, real *d, int n, int size) {
-    real dot = 0;
-    for (int j0 = 0; j0 < size; j0 += LANES) {
-#pragma omp simd reduction(+ : dot)
-        for (int j = 0; j < LANES; j++)
-            dot += j0 + j < n ? w[j0 + j] * d[j0 + j] : 0;
+    const Wide zero = {0};
+    Wide products = zero;
+    for (int j = 0; j < size; j += LANES) {
+        Wide visible_d = wide_first(*(Wide *)(d + j), n - j, zero);
+        *(Wide *)(d + j) = visible_d;
+        products += *(const Wide *)(w + j) * visible_d;
     }
-    for (int j0 = 0; j0 < size; j0 += LANES) {
-#pragma omp simd
-        for (int j = 0; j < LANES; j++)
-            d[j0 + j] = j0 + j < n ? w[j0 + j] * (d[j0 + j] - dot) * h->scale : 0;
-    }
+    real dot = wide_sum(products);
+    for (int j = 0; j < size; j += LANES) /* weights behind the last visible key are 0 */
+        *(Wide *)(d + j) = *(const Wide *)(w + j) * (*(Wide *)(d + j) - dot) * h->scale;
 }
 
 /* T = transpose of rows (n_keys,D). */

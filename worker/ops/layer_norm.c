@@ -11,18 +11,36 @@ typedef struct LayerNormOp {
     real *mean, *rstd; /* (R) */
 } LayerNormOp;
 
+ALWAYS_INLINE real row_sum(int D, const real *x) {
+    Narrow sums = {0};
+    int d = 0;
+    for (; d + 4 <= D; d += 4)
+        sums += *(const Narrow *)(x + d);
+    real sum = narrow_sum(sums);
+    for (; d < D; d++)
+        sum += x[d];
+    return sum;
+}
+
+/* Sum of (x - m)^2. */
+ALWAYS_INLINE real row_square_sum(int D, const real *x, real m) {
+    Narrow sums = {0};
+    int d = 0;
+    for (; d + 4 <= D; d += 4) {
+        Narrow delta = *(const Narrow *)(x + d) - m;
+        sums += delta * delta;
+    }
+    real sum = narrow_sum(sums);
+    for (; d < D; d++)
+        sum += (x[d] - m) * (x[d] - m);
+    return sum;
+}
+
 ALWAYS_INLINE void forward_rows(int D, int R, real *restrict y, const real *restrict x, const real *restrict gamma,
                                 const real *restrict beta, real *restrict mean, real *restrict rstd) {
     for (int r = 0; r < R; r++, x += D, y += D) {
-        real sum = 0, square = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int d = 0; d < D; d++)
-            sum += x[d];
-        real m = sum / (real)D;
-#pragma omp simd reduction(+ : square)
-        for (int d = 0; d < D; d++)
-            square += (x[d] - m) * (x[d] - m);
-        real s = 1 / real_sqrt(square / (real)D + LAYER_NORM_EPSILON);
+        real m = row_sum(D, x) / (real)D;
+        real s = 1 / real_sqrt(row_square_sum(D, x, m) / (real)D + LAYER_NORM_EPSILON);
 #pragma omp simd
         for (int d = 0; d < D; d++)
             y[d] = (x[d] - m) * s * gamma[d] + beta[d];
@@ -32,7 +50,19 @@ ALWAYS_INLINE void forward_rows(int D, int R, real *restrict y, const real *rest
 }
 
 MULTIVERSION static void forward(int D, int R, real *y, const real *x, const real *gamma, const real *beta, real *mean,
-                                 real *rstd){WITH_WIDTH(D, forward_rows, R, y, x, gamma, beta, mean, rstd)}
+                                 real *rstd) {
+    WITH_WIDTH(D, forward_rows, R, y, x, gamma, beta, mean, rstd)
+}
+
+/* One row's gradient of gamma and beta, and the sums of g and g n; `Type` is some lanes of the row. */
+#define ADD_ROW(Type, sum, dot)                                                                                        \
+    do {                                                                                                               \
+        Type n = (*(const Type *)(x + d) - m) * s, dn = *(const Type *)(dy + d), g = dn * *(const Type *)(gamma + d);  \
+        *(Type *)(dgamma + d) += dn * n;                                                                               \
+        *(Type *)(dbeta + d) += dn;                                                                                    \
+        sum += g;                                                                                                      \
+        dot += g * n;                                                                                                  \
+    } while (0)
 
 /* With n = (x - mean) rstd and g = dy gamma:  dx = rstd (g - mean(g) - n mean(g n)). dx NULL: not wanted. */
 ALWAYS_INLINE void backward_rows(int D, int R, const LayerNormOp *op, real *restrict dx, bool adds,
@@ -40,21 +70,19 @@ ALWAYS_INLINE void backward_rows(int D, int R, const LayerNormOp *op, real *rest
     const real *restrict x = op->x->x, *restrict dy = op->y->dx, *restrict gamma = op->gamma->x;
     for (int r = 0; r < R; r++, x += D, dy += D) {
         real m = op->mean[r], s = op->rstd[r], sum = 0, dot = 0;
-#pragma omp simd reduction(+ : sum, dot)
-        for (int d = 0; d < D; d++) {
-            real n = (x[d] - m) * s, g = dy[d] * gamma[d];
-            dgamma[d] += dy[d] * n;
-            dbeta[d] += dy[d];
-            sum += g;
-            dot += g * n;
-        }
+        Narrow sums = {0}, dots = {0};
+        int d = 0;
+        for (; d + 4 <= D; d += 4)
+            ADD_ROW(Narrow, sums, dots);
+        for (; d < D; d++)
+            ADD_ROW(real, sum, dot);
         if (!dx)
             continue;
-        sum /= (real)D;
-        dot /= (real)D;
+        sum = (sum + narrow_sum(sums)) / (real)D;
+        dot = (dot + narrow_sum(dots)) / (real)D;
 #pragma omp simd
-        for (int d = 0; d < D; d++)
-            dx[d] = (adds ? dx[d] : 0) + s * (dy[d] * gamma[d] - sum - (x[d] - m) * s * dot);
+        for (int i = 0; i < D; i++)
+            dx[i] = (adds ? dx[i] : 0) + s * (dy[i] * gamma[i] - sum - (x[i] - m) * s * dot);
         dx += D;
     }
 }
