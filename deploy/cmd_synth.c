@@ -17,6 +17,8 @@ enum {
     KEY_ITEMS_B,
     KEY_LENGTH_A,
     KEY_LENGTH_B,
+    KEY_YEARS_A,
+    KEY_YEARS_B,
     KEY_TOPICS,
     KEY_COMMON_USERS,
     KEY_COMMON_ITEMS,
@@ -36,6 +38,8 @@ static const struct argp_option OPTIONS[] = {
     {"items-b", KEY_ITEMS_B, "N", 0, "Items of domain B", 0},
     {"length-a", KEY_LENGTH_A, "N", 0, "Median number of events of a user in A", 0},
     {"length-b", KEY_LENGTH_B, "N", 0, "Median number of events of a user in B", 0},
+    {"years-a", KEY_YEARS_A, "X", 0, "A's events lie in the last X years before October 2018", 0},
+    {"years-b", KEY_YEARS_B, "X", 0, "The same of B; in a young domain all happens faster", 0},
     {"topics", KEY_TOPICS, "N", 0, "Topics of the items, shared by the domains", 0},
     {"common-users", KEY_COMMON_USERS, "SHARE", 0, "Share of the smaller domain's users who are in both", 0},
     {"common-items", KEY_COMMON_ITEMS, "SHARE", 0, "Share of the smaller domain's items that are in both", 0},
@@ -81,6 +85,10 @@ static error_t parse_size(int key, char *arg, struct argp_state *state, SynthOpt
     case KEY_LENGTH_A:
     case KEY_LENGTH_B:
         o->median_length[key - KEY_LENGTH_A] = parse_number(state, "the length", arg, 1, 2000);
+        break;
+    case KEY_YEARS_A:
+    case KEY_YEARS_B:
+        o->years[key - KEY_YEARS_A] = parse_number(state, "the number of years", arg, 0.1, 40);
         break;
     case KEY_TOPICS:
         o->n_topics = parse_count(state, "the number of topics", arg);

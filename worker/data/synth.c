@@ -19,25 +19,26 @@ enum {
     N_INTERESTS = 4,
     MAX_TRIES = 8, /* to find an item the user has not had */
     DAY = 86400,
-    FIRST_DAY = 12784, /* 2005-01-01 */
-    LAST_DAY = 17805,  /* 2018-10-01 */
+    LAST_DAY = 17805, /* 2018-10-01 */
 };
 
 /* Shapes of the reviews of games and toys: medians 7 to 8 and 99 % below 62 to 99 events; 46 % of neighbouring events
  * share their day, other gaps have quartiles of 9 to 14 and 150 to 225 days; 10 % of the items hold 42 to 50 % of the
  * events. */
 static const double LENGTH_SIGMA = 0.85, TIE_SHARE = 0.45, GAP_MEDIAN = 45, GAP_SIGMA = 1.6, TAIL_POWER = 2.5;
-static const double STAY_SHARE = 0.35, NEXT_SHARE = 0.35; /* the rest follows an interest */
+static const double FULL_YEARS = 13.75, YEAR_DAYS = 365.25; /* of those reviews */
+static const double STAY_SHARE = 0.35, NEXT_SHARE = 0.35;   /* the rest follows an interest */
 
 const SynthPreset SYNTH_PRESETS[] = {
     {"transfer",
-     "a dense domain A teaches a sparse domain B that has most of its items in common",
-     {.n_users = {8000, 10000},
-      .n_items = {5000, 5000},
+     "a dense domain A teaches a young domain B that has most of its items in common",
+     {.n_users = {3500, 5000},
+      .n_items = {2000, 2000},
       .median_length = {14, 6},
+      .years = {13.75, 2},
       .n_topics = 50,
       .common_users = 0.3,
-      .common_items = 0.9,
+      .common_items = 0.95,
       .noise = 0.15,
       .seed = 1}},
     {"amazon",
@@ -45,6 +46,7 @@ const SynthPreset SYNTH_PRESETS[] = {
      {.n_users = {8900, 9200},
       .n_items = {16200, 48900},
       .median_length = {7.2, 9.7},
+      .years = {13.75, 13.75},
       .n_topics = 100,
       .common_users = 0.95,
       .common_items = 0.002,
@@ -55,6 +57,7 @@ const SynthPreset SYNTH_PRESETS[] = {
      {.n_users = {4400, 3770},
       .n_items = {14800, 13200},
       .median_length = {150, 170},
+      .years = {13.75, 13.75},
       .n_topics = 100,
       .common_users = 0.08,
       .common_items = 0.8,
@@ -215,19 +218,21 @@ static bool draw_item(const World *w, User *u, uint32_t topic, uint32_t *item) {
     return false;
 }
 
-/* Days since 1970: a start that is more often late than early, and gaps that are pressed together where the window
- * would end before the user does. */
-static void draw_days(User *u, uint32_t length) {
-    double start = FIRST_DAY + sqrt(rng_uniform(&u->rng)) * (LAST_DAY - FIRST_DAY), span = 0;
+/* Days since 1970: a start that is more often late than early, and gaps that are pressed together where the years would
+ * end before the user does. Drawn for a domain of FULL_YEARS, then shortened. */
+static void draw_days(User *u, uint32_t length, double years) {
+    double window = FULL_YEARS * YEAR_DAYS, start = sqrt(rng_uniform(&u->rng)) * window, span = 0;
     for (uint32_t i = 0; i < length; i++) {
         bool is_tie = rng_uniform(&u->rng) < TIE_SHARE;
         if (i > 0 && !is_tie)
             span += 1 + GAP_MEDIAN * exp(GAP_SIGMA * rng_normal(&u->rng));
         u->days[i] = (int64_t)span;
     }
-    double room = LAST_DAY - start, press = span > room ? room / span : 1;
-    for (uint32_t i = 0; i < length; i++)
-        u->days[i] = (int64_t)(start + press * (double)u->days[i]);
+    double room = window - start, press = span > room ? room / span : 1;
+    for (uint32_t i = 0; i < length; i++) {
+        double before_end = room - press * (double)u->days[i];
+        u->days[i] = LAST_DAY - (int64_t)(before_end * (years / FULL_YEARS));
+    }
 }
 
 static void draw_user(const World *w, int d, uint32_t index, User *u) {
@@ -235,7 +240,7 @@ static void draw_user(const World *w, int d, uint32_t index, User *u) {
     double drawn = w->options->median_length[d] * exp(LENGTH_SIGMA * rng_normal(&u->rng));
     uint32_t length = drawn < MIN_LENGTH ? MIN_LENGTH : drawn > MAX_LENGTH ? MAX_LENGTH : (uint32_t)drawn;
     uint32_t topic = draw_interest(u);
-    draw_days(u, length);
+    draw_days(u, length, w->options->years[d]);
     for (uint32_t i = 0; i < length; i++) {
         uint32_t item;
         if (draw_item(w, u, draw_topic(w, u, &topic), &item))

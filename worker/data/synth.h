@@ -5,7 +5,8 @@
  * follows an interest, or is noise; within the topic an item is drawn from a popularity tail of the domain. So what an
  * item is about shows in either domain, and for common items one domain can teach it to the other.
  *
- * Lengths are lognormal, with at least 5 events; times are days with ties, as in reviews. Each user is a function of
+ * Lengths are lognormal, with at least 5 events; times are days with ties, as in reviews; a young domain has the same
+ * course of life in fewer years. Each user is a function of
  * (options, user), so files of any size come out in memory of the items' size. */
 #ifndef MANGROVE_WORKER_DATA_SYNTH_H
 #define MANGROVE_WORKER_DATA_SYNTH_H
@@ -20,6 +21,7 @@ typedef struct SynthOptions {
     const char *out_dir; /* receives ratings_A.csv and ratings_B.csv, or .csv.gz */
     uint32_t n_users[N_DOMAINS], n_items[N_DOMAINS];
     double median_length[N_DOMAINS]; /* events of a user */
+    double years[N_DOMAINS];         /* age of the domain: its events lie in the last so many years */
     uint32_t n_topics;
     double common_users, common_items; /* shares of the smaller domain's */
     double noise;                      /* share of events that follow nothing */
