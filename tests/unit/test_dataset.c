@@ -192,6 +192,11 @@ static void force_replaces_data_sets_only(void **state) {
     assert_int_equal(prepare_run(&o, &report), ERR_USAGE);
     assert_non_null(strstr(err_message(), "exists and is no prepared data set"));
     assert_int_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof path, "%s/link", s->dir);
+    assert_int_equal(symlink(s->out, path), 0);
+    o.out_dir = path;
+    assert_int_equal(prepare_run(&o, &report), ERR_USAGE);
+    assert_non_null(strstr(err_message(), "is a symbolic link: name the directory that it points to"));
 }
 
 /* Where the directory cannot be made nothing is left, and the sentence names the place. */

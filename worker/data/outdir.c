@@ -32,6 +32,8 @@ Err outdir_check(const char *dir, bool force) {
         return OK;
     if (!force)
         return err_fail(ERR_USAGE, "%s exists: choose another --out or say --force to replace it", dir);
+    if (S_ISLNK(info.st_mode))
+        return err_fail(ERR_USAGE, "%s is a symbolic link: name the directory that it points to", dir);
     return check_old(dir);
 }
 

@@ -1,32 +1,43 @@
 /* Ratings -> prepared data set: a directory that every worker maps.
  *
- * manifest.json   counts, options, chunks, probes; for each other file its size and XXH3. Written last. Keys: format
- * (1), fingerprint (16 hex digits: XXH3 of the inputs' text and of the options), options, inputs, n_items, n_users (ids
- * are smaller), common_items, common_users, domains [A, B] (users, items, events, n_train_items, valid_start,
- * test_start: seconds, or null in leave_one_out), n_chunks, chunks {warm, all}: per chunk [A train, A valid, A test, B
- * train, B valid, B test]; probes {warm, all}: [A, B] of {valid, test}: three of [auc, wauc, mrr] in the order of
- * PROBE_NAMES; files {name: {bytes, xxh3}}.
+ * manifest.json   written last; its keys:
  *
- * Binary files    little-endian, mapped as they are; another version of the header's layout has another `version`:
+ *   format          1
+ *   fingerprint     16 hex digits: XXH3 of the inputs' text and of the options
+ *   options         as given to prepare
+ *   inputs          [A, B] of name, bytes, xxh3 (of the text), rows, malformed
+ *   n_items n_users ids are smaller; id 0 is "unknown"
+ *   common_items common_users
+ *   domains         [A, B] of users, items, events, duplicates, n_train_items, valid_start, test_start (seconds, or
+ *                   null in leave_one_out)
+ *   n_chunks
+ *   chunks          {warm, all}: per chunk [A train, A valid, A test, B train, B valid, B test]
+ *   probes          {warm, all}: [A, B] of {valid, test}: [auc, wauc, mrr] of each rule, in the order of PROBE_NAMES
+ *   files           {name: {bytes, xxh3}} of the binary files
  *
- *     0  8  "MGRVDATA"
- *     8  4  version = 1
- *    12  4  kind (DatafileKind)
- *    16  8  fingerprint, as in the manifest
- *    24 24  entries of sections 0, 1, 2
- *    48 16  0
- *    64     the sections, each padded with zeros to a multiple of 64 bytes
+ * Binary files    little-endian, mapped as they are. A change of what follows changes `version`.
  *
- *   items.bin, users.bin          0: u64 offset of each id's name, and the end (n+1)   1: the names, each with a 0
- * behind events_X.bin                  0: per user id {u32 first event, u32 number}   1: i64 seconds   2: u32 items
- *   targets_X.bin                 0: u32 targets of the training instances, in their order
- *   train_X.bin, SPLIT_PROTOCOL_X.bin
- *                                 0: u32 first instance of each chunk, and the end (n_chunks+1)
- *                                 1: {u32 user, u32 first event, u32 target event}   2: u32 (n,9) negatives; none in
- * train
+ *    offset size
+ *     0      8     "MGRVDATA"
+ *     8      4     version = 1
+ *    12      4     kind (DatafileKind)
+ *    16      8     fingerprint, as in the manifest
+ *    24      3*8   entries of sections 0, 1, 2
+ *    48      16    0
+ *    64            the sections, each padded with zeros to a multiple of 64 bytes
  *
- * X is A or B, SPLIT valid or test, PROTOCOL warm or all. Users lie in layout order (by a keyed hash of their id) in
- * events and instances; a chunk is a range of users. Ids 0 are "unknown". */
+ *    file                      section 0                   section 1                    section 2
+ *    items.bin, users.bin      u64 offset of each name,    the names, each ended by 0
+ *                              and the end (n+1)
+ *    events_X.bin              per user id {u32 first      i64 seconds                  u32 items
+ *                              event, u32 number}
+ *    targets_X.bin             u32 targets of train_X, in its order
+ *    train_X.bin,              u32 first instance of each  {u32 user, u32 first event,  u32 negatives (n,9);
+ *    SPLIT_PROTOCOL_X.bin      chunk, and the end          u32 target event}            none in train
+ *                              (n_chunks+1)
+ *
+ * X is A or B, SPLIT valid or test, PROTOCOL warm or all. In events and instances users lie in layout order, by a keyed
+ * hash of their id; a chunk is a range of users in that order. */
 #ifndef MANGROVE_WORKER_DATA_PREPARE_H
 #define MANGROVE_WORKER_DATA_PREPARE_H
 

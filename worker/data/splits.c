@@ -33,7 +33,7 @@ static int64_t select_nth(int64_t *x, int64_t n, int64_t k) {
     return x[k];
 }
 
-/* floor(tenths/10 n) as the double product rounds it, so that other programs agree. */
+/* floor(share n) of the double product, as other programs compute it, too. */
 static int64_t quantile_index(double share, uint32_t n) {
     return (int64_t)(share * n);
 }
