@@ -2,7 +2,9 @@
  * ZeroMQ stays inside link.c and network.c.
  *
  * A peer is known by its incarnation, the random number of its process start, which is its ZeroMQ routing id too; so a
- * restarted process is another peer. Nothing here promises delivery: what must arrive is asked for again.
+ * restarted process is another peer. Nothing here promises delivery: what must arrive is asked for again. ZeroMQ hands a
+ * message over when all its frames are there: who can reach the port can make it hold an endless one, and no option of
+ * ZeroMQ bounds that. So a port is for peers that are trusted, by its address or by keys.
  * Not thread-safe: one thread, the loop's. */
 #ifndef MANGROVE_PROTO_LINK_H
 #define MANGROVE_PROTO_LINK_H
@@ -47,7 +49,8 @@ uint64_t network_new_incarnation(void); /* random, not 0 */
 
 /* endpoint: tcp://address:port (port 0 or * = any), ipc:// or inproc://. ERR_FAILED names the endpoint and the reason. */
 Err link_listen(Link **out, Network *n, const char *endpoint, const LinkOptions *options) MUST_CHECK;
-/* Nobody need listen yet: messages wait in the window. ERR_FAILED where the host's name is unknown. */
+/* Nobody need listen yet: messages wait, as many as for a peer that does not read. ERR_FAILED where the host's name is
+ * unknown. */
 Err link_dial(Link **out, Network *n, const char *endpoint, const LinkOptions *options) MUST_CHECK;
 void link_close(Link **link);
 /* The bound endpoint with its real port; of a dialled link the endpoint as given. */
@@ -58,7 +61,7 @@ Err link_local_address(const char *endpoint, char *out, size_t size) MUST_CHECK;
 bool link_is_private(const char *endpoint);
 
 /* Takes the message, also on error; m->incarnation is set here. peer is ignored by a dialled link. ERR_PEER: no such
- * peer; it was dropped, now or before; or a dialled link's window is full, as nobody listens yet. */
+ * peer; it was dropped, now or before; or nobody takes from a dialled link, and its window is full. */
 Err link_send(Link *link, uint64_t peer, Message *m) MUST_CHECK;
 LinkStats link_stats(const Link *link);
 

@@ -7,11 +7,12 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include "proto/link.h"
 
-enum { DEADLINE_MS = 20000 };
+enum { DEADLINE_MS = 20000, MIB = 1 << 20 };
 
 typedef struct Bench {
     Loop *loop;
@@ -144,6 +145,15 @@ static inline bool side_has_heard(void *ctx) {
 
 static inline bool side_has_fault(void *ctx) {
     return ((Side *)ctx)->n_faults > 0;
+}
+
+static inline long resident_bytes(void) {
+    long pages = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%ld %ld", &pages, &resident), 2);
+    fclose(f);
+    return resident * sysconf(_SC_PAGESIZE);
 }
 
 /* A DEALER without the link's manners: it reads when the test says so, and sends what the test says. */
