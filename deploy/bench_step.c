@@ -185,7 +185,7 @@ static void print_json(const Bench *b, const Tally *t, double yardstick) {
 static Err measure(Bench *b, const BenchStepOptions *o) {
     Tally warm = {0}, tally = {0};
     double yardsticks = 0;
-    Err err = run_for(b, o->seconds / 10, &warm); /* the arena finds its size, rows come into being */
+    Err err = run_for(b, o->seconds, &warm); /* the arena finds its size, most rows come into being */
     for (int round = 0; round < o->rounds && !err; round++) {
         err = run_for(b, o->seconds, &tally);
         double rate = 0;

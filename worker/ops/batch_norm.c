@@ -40,7 +40,7 @@ ALWAYS_INLINE void add_moments(int K, int R, const real *restrict h, const real 
 }
 
 MULTIVERSION static void moments_kernel(int K, int R, const real *h, const real *shift, real *sum, real *square) {
-    WITH_WIDTH(K, add_moments, R, h, shift, sum, square)
+    WITH_WIDTH(K, add_moments, R, h, shift, sum, square);
 }
 
 /* Mean and biased variance of every column: within tiles about the tile's first row, tiles joined by Chan's formula, so
@@ -97,8 +97,9 @@ ALWAYS_INLINE void relu_rows(int K, int R, const real *restrict h, const real *r
     }
 }
 
-MULTIVERSION static void relu_kernel(int K, int R, const real *h, const real *scale, const real *shift,
-                                     real *a){WITH_WIDTH(K, relu_rows, R, h, scale, shift, a)}
+MULTIVERSION static void relu_kernel(int K, int R, const real *h, const real *scale, const real *shift, real *a) {
+    WITH_WIDTH(K, relu_rows, R, h, scale, shift, a);
+}
 
 /* dz in place of da (R,K); adds to dgamma and dbeta. */
 ALWAYS_INLINE void relu_backward_rows(int K, int R, const real *restrict h, const Affine *f, real *restrict dz,
@@ -117,8 +118,57 @@ ALWAYS_INLINE void relu_backward_rows(int K, int R, const real *restrict h, cons
 }
 
 MULTIVERSION static void relu_backward_kernel(int K, int R, const real *h, const Affine *f, real *dz, real *dgamma,
-                                              real *dbeta){
-    WITH_WIDTH(K, relu_backward_rows, R, h, f, dz, dgamma, dbeta)}
+                                              real *dbeta) {
+    WITH_WIDTH(K, relu_backward_rows, R, h, f, dz, dgamma, dbeta);
+}
+
+/* The last layer has one output: y = ReLU(scale h + shift) w, and all of its way back, without the products between. */
+ALWAYS_INLINE void one_output_rows(int K, int R, const real *restrict h, const Affine *f, const real *restrict w,
+                                   real *restrict y) {
+    const real *restrict scale = f->scale, *restrict shift = f->shift;
+    for (int r = 0; r < R; r++, h += K) {
+        Narrow sums = {0};
+        int k = 0;
+        for (; k + 4 <= K; k += 4) {
+            Narrow z = *(const Narrow *)(scale + k) * *(const Narrow *)(h + k) + *(const Narrow *)(shift + k);
+            sums += narrow_max(z, (Narrow){0}) * *(const Narrow *)(w + k);
+        }
+        real sum = narrow_sum(sums);
+        for (; k < K; k++) {
+            real z = scale[k] * h[k] + shift[k];
+            sum += (z > 0 ? z : 0) * w[k];
+        }
+        y[r] += sum;
+    }
+}
+
+MULTIVERSION static void one_output_kernel(int K, int R, const real *h, const Affine *f, const real *w, real *y) {
+    WITH_WIDTH(K, one_output_rows, R, h, f, w, y);
+}
+
+/* dy (R); sums: dW, dgamma, dbeta, (K) each */
+ALWAYS_INLINE void one_output_backward_rows(int K, int R, const real *restrict h, const Affine *f,
+                                            const real *restrict w, const real *restrict dy, real *restrict dz,
+                                            real *restrict sums) {
+    const real *restrict scale = f->scale, *restrict shift = f->shift, *restrict mean = f->mean;
+    const real *restrict rstd = f->rstd;
+    real *restrict dW = sums, *restrict dgamma = sums + K, *restrict dbeta = sums + 2 * K;
+    for (int r = 0; r < R; r++, h += K, dz += K) {
+#pragma omp simd
+        for (int k = 0; k < K; k++) {
+            real z = scale[k] * h[k] + shift[k], d = z > 0 ? dy[r] * w[k] : 0;
+            dz[k] = d;
+            dW[k] += (z > 0 ? z : 0) * dy[r];
+            dgamma[k] += d * (h[k] - mean[k]) * rstd[k];
+            dbeta[k] += d;
+        }
+    }
+}
+
+MULTIVERSION static void one_output_backward_kernel(int K, int R, const real *h, const Affine *f, const real *w,
+                                                    const real *dy, real *dz, real *sums) {
+    WITH_WIDTH(K, one_output_backward_rows, R, h, f, w, dy, dz, sums);
+}
 
 /* dh = a dz + b h + c by columns, in place of dz. */
 ALWAYS_INLINE void norm_backward_rows(int K, int R, const real *restrict h, const real *restrict a,
@@ -132,7 +182,7 @@ ALWAYS_INLINE void norm_backward_rows(int K, int R, const real *restrict h, cons
 
 MULTIVERSION static void norm_backward_kernel(int K, int R, const real *h, const real *a, const real *b, const real *c,
                                               real *dz) {
-    WITH_WIDTH(K, norm_backward_rows, R, h, a, b, c, dz)
+    WITH_WIDTH(K, norm_backward_rows, R, h, a, b, c, dz);
 }
 
 /* The last step of the way back: dz (R,K) becomes dh. dgamma, dbeta: sums over these rows alone. */
@@ -147,21 +197,32 @@ static void norm_backward(NormReluLinearOp *op, real *dz, const real *dgamma, co
     norm_backward_kernel(K, R, op->h->x, f->scale, b, c, dz);
 }
 
+/* From dy to dz (R,K); adds to dW, and to sums: dgamma and dbeta, (K) each. */
+static void relu_linear_backward(NormReluLinearOp *op, real *dz, real *dgamma, real *dbeta) {
+    int K = op->h->cols, M = op->W->cols, R = op->h->rows;
+    real *a = arena_array(op->arena, real, (size_t)TILE_ROWS * (size_t)K);
+    for (int done = 0; done < R; done += TILE_ROWS) {
+        int rows = R - done < TILE_ROWS ? R - done : TILE_ROWS;
+        const real *h = op->h->x + (size_t)done * (size_t)K, *dy = op->y->dx + (size_t)done * (size_t)M;
+        relu_kernel(K, rows, h, op->affine.scale, op->affine.shift, a);
+        linear_matrix_gradient(op->W, 0, a, K, dy, M, rows);
+        gemm_nt(rows, K, M, dy, M, op->W->x, M, 0, dz + (size_t)done * (size_t)K, K);
+        relu_backward_kernel(K, rows, h, &op->affine, dz + (size_t)done * (size_t)K, dgamma, dbeta);
+    }
+}
+
 static void backward(void *self) {
     NormReluLinearOp *op = self;
     int K = op->h->cols, M = op->W->cols, R = op->h->rows;
     bool is_first = op->h->dx && op->h->is_fresh;
     real *dh = is_first ? op->h->dx : arena_array(op->arena, real, (size_t)R * (size_t)K);
-    real *a = arena_array(op->arena, real, (size_t)TILE_ROWS * (size_t)K);
-    real *sums = arena_zeros(op->arena, real, 2 * K), *dgamma = sums, *dbeta = sums + K;
-    for (int done = 0; done < R; done += TILE_ROWS) {
-        int rows = R - done < TILE_ROWS ? R - done : TILE_ROWS;
-        const real *h = op->h->x + (size_t)done * (size_t)K, *dy = op->y->dx + (size_t)done * (size_t)M;
-        real *dz = dh + (size_t)done * (size_t)K;
-        relu_kernel(K, rows, h, op->affine.scale, op->affine.shift, a);
-        linear_matrix_gradient(op->W, 0, a, K, dy, M, rows);
-        gemm_nt(rows, K, M, dy, M, op->W->x, M, 0, dz, K);
-        relu_backward_kernel(K, rows, h, &op->affine, dz, dgamma, dbeta);
+    real *sums = arena_zeros(op->arena, real, 3 * K), *dgamma = sums + K, *dbeta = sums + 2 * K;
+    if (M == 1) {
+        one_output_backward_kernel(K, R, op->h->x, &op->affine, op->W->x, op->y->dx, dh, sums);
+        if (op->W->dx)
+            vec_add(var_grad(op->W), sums, (size_t)K);
+    } else {
+        relu_linear_backward(op, dh, dgamma, dbeta);
     }
     linear_bias_gradient(op->b, op->y->dx, R, M);
     if (op->gamma) {
@@ -183,28 +244,33 @@ static Affine identity(Tape *t, int K) {
     return a;
 }
 
+/* y holds the bias. */
+static void relu_linear(Arena *arena, const Var *h, const Affine *f, const Var *W, Var *y) {
+    int K = h->cols, M = W->cols, R = h->rows;
+    real *a = arena_array(arena, real, (size_t)TILE_ROWS * (size_t)K);
+    for (int done = 0; done < R; done += TILE_ROWS) {
+        int rows = R - done < TILE_ROWS ? R - done : TILE_ROWS;
+        relu_kernel(K, rows, h->x + (size_t)done * (size_t)K, f->scale, f->shift, a);
+        gemm_nn(rows, M, K, a, K, W->x, M, 1, y->x + (size_t)done * (size_t)M, M);
+    }
+}
+
 Var *op_norm_relu_linear(Tape *t, Var *h, const BatchNorm *norm, Var *W, Var *b) {
     int K = h->cols, M = W->cols, R = h->rows;
     Var *y = tape_var(t, R, M, true);
     Affine f = norm ? make_affine(t, h, norm) : identity(t, K);
-    real *a = arena_array(t->arena, real, (size_t)TILE_ROWS * (size_t)K);
     linear_fill_bias(y->x, b, R, M);
-    for (int done = 0; done < R; done += TILE_ROWS) {
-        int rows = R - done < TILE_ROWS ? R - done : TILE_ROWS;
-        relu_kernel(K, rows, h->x + (size_t)done * (size_t)K, f.scale, f.shift, a);
-        gemm_nn(rows, M, K, a, K, W->x, M, 1, y->x + (size_t)done * (size_t)M, M);
-    }
+    if (M == 1)
+        one_output_kernel(K, R, h->x, &f, W->x, y->x);
+    else
+        relu_linear(t->arena, h, &f, W, y);
     NormReluLinearOp *op = tape_record(t, sizeof *op, backward, y);
-    if (op)
-        *op = (NormReluLinearOp){op->record,
-                                 t->arena,
-                                 h,
-                                 W,
-                                 b,
-                                 y,
-                                 norm ? norm->gamma : NULL,
-                                 norm ? norm->beta : NULL,
-                                 norm && norm->running_mean,
-                                 f};
+    if (op) {
+        *op = (NormReluLinearOp){.record = op->record, .arena = t->arena, .h = h, .W = W, .b = b, .y = y};
+        op->affine = f;
+        op->gamma = norm ? norm->gamma : NULL;
+        op->beta = norm ? norm->beta : NULL;
+        op->is_running = norm && norm->running_mean;
+    }
     return y;
 }

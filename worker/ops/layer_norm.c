@@ -51,7 +51,7 @@ ALWAYS_INLINE void forward_rows(int D, int R, real *restrict y, const real *rest
 
 MULTIVERSION static void forward(int D, int R, real *y, const real *x, const real *gamma, const real *beta, real *mean,
                                  real *rstd) {
-    WITH_WIDTH(D, forward_rows, R, y, x, gamma, beta, mean, rstd)
+    WITH_WIDTH(D, forward_rows, R, y, x, gamma, beta, mean, rstd);
 }
 
 /* One row's gradient of gamma and beta, and the sums of g and g n; `Type` is some lanes of the row. */
@@ -90,9 +90,9 @@ ALWAYS_INLINE void backward_rows(int D, int R, const LayerNormOp *op, real *rest
 MULTIVERSION static void backward_kernel(int D, int R, const LayerNormOp *op, real *dx, bool adds, real *dgamma,
                                          real *dbeta) {
     if (adds) {
-        WITH_WIDTH(D, backward_rows, R, op, dx, true, dgamma, dbeta)
+        WITH_WIDTH(D, backward_rows, R, op, dx, true, dgamma, dbeta);
     } else {
-        WITH_WIDTH(D, backward_rows, R, op, dx, false, dgamma, dbeta)
+        WITH_WIDTH(D, backward_rows, R, op, dx, false, dgamma, dbeta);
     }
 }
 

@@ -18,7 +18,7 @@ ALWAYS_INLINE void fill_rows(int M, int R, real *restrict y, const real *restric
 }
 
 MULTIVERSION static void fill_kernel(int M, int R, real *y, const real *b) {
-    WITH_WIDTH(M, fill_rows, R, y, b)
+    WITH_WIDTH(M, fill_rows, R, y, b);
 }
 
 void linear_fill_bias(real *y, const Var *b, int R, int M) {
@@ -37,7 +37,7 @@ ALWAYS_INLINE void column_sums(int M, int R, const real *restrict y, real *restr
 }
 
 MULTIVERSION static void column_sums_kernel(int M, int R, const real *y, real *sum) {
-    WITH_WIDTH(M, column_sums, R, y, sum)
+    WITH_WIDTH(M, column_sums, R, y, sum);
 }
 
 void linear_bias_gradient(Var *b, const real *dy, int R, int M) {
@@ -145,6 +145,19 @@ typedef struct FeedForwardOp {
     real *hidden; /* (R,D) after ReLU */
 } FeedForwardOp;
 
+/* y = x + b, row by row. */
+ALWAYS_INLINE void residual_rows(int D, int R, real *restrict y, const real *restrict x, const real *restrict b) {
+    for (int r = 0; r < R; r++, y += D, x += D) {
+#pragma omp simd
+        for (int d = 0; d < D; d++)
+            y[d] = x[d] + b[d];
+    }
+}
+
+MULTIVERSION static void residual_kernel(int D, int R, real *y, const real *x, const real *b) {
+    WITH_WIDTH(D, residual_rows, R, y, x, b);
+}
+
 MULTIVERSION static void relu(real *x, size_t n) {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
@@ -184,8 +197,7 @@ Var *op_feed_forward(Tape *t, Var *x, Var *W1, Var *b1, Var *W2, Var *b2) {
     linear_fill_bias(hidden, b1, R, D);
     gemm_nn(R, D, D, x->x, D, W1->x, D, 1, hidden, D);
     relu(hidden, var_size(x));
-    linear_fill_bias(y->x, b2, R, D);
-    vec_add(y->x, x->x, var_size(x));
+    residual_kernel(D, R, y->x, x->x, b2->x);
     gemm_nn(R, D, D, hidden, D, W2->x, D, 1, y->x, D);
     FeedForwardOp *op = tape_record(t, sizeof *op, feed_forward_backward, y);
     if (op)

@@ -69,27 +69,29 @@ ALWAYS_INLINE real wide_largest(Wide v) {
 /* Calls f(width, ...) with the usual widths as constants: the compiler then unrolls the inner loops of an always-inline
  * f. Same result for every width, only slower for unusual ones. */
 #define WITH_WIDTH(width, f, ...)                                                                                      \
-    switch (width) {                                                                                                   \
-    case 10:                                                                                                           \
-        f(10, __VA_ARGS__);                                                                                            \
-        break;                                                                                                         \
-    case 16:                                                                                                           \
-        f(16, __VA_ARGS__);                                                                                            \
-        break;                                                                                                         \
-    case 20:                                                                                                           \
-        f(20, __VA_ARGS__);                                                                                            \
-        break;                                                                                                         \
-    case 32:                                                                                                           \
-        f(32, __VA_ARGS__);                                                                                            \
-        break;                                                                                                         \
-    case 40:                                                                                                           \
-        f(40, __VA_ARGS__);                                                                                            \
-        break;                                                                                                         \
-    case 64:                                                                                                           \
-        f(64, __VA_ARGS__);                                                                                            \
-        break;                                                                                                         \
-    default:                                                                                                           \
-        f(width, __VA_ARGS__);                                                                                         \
-    }
+    do {                                                                                                               \
+        switch (width) {                                                                                               \
+        case 10:                                                                                                       \
+            f(10, __VA_ARGS__);                                                                                        \
+            break;                                                                                                     \
+        case 16:                                                                                                       \
+            f(16, __VA_ARGS__);                                                                                        \
+            break;                                                                                                     \
+        case 20:                                                                                                       \
+            f(20, __VA_ARGS__);                                                                                        \
+            break;                                                                                                     \
+        case 32:                                                                                                       \
+            f(32, __VA_ARGS__);                                                                                        \
+            break;                                                                                                     \
+        case 40:                                                                                                       \
+            f(40, __VA_ARGS__);                                                                                        \
+            break;                                                                                                     \
+        case 64:                                                                                                       \
+            f(64, __VA_ARGS__);                                                                                        \
+            break;                                                                                                     \
+        default:                                                                                                       \
+            f(width, __VA_ARGS__);                                                                                     \
+        }                                                                                                              \
+    } while (0)
 
 #endif
