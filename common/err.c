@@ -42,6 +42,10 @@ int err_exit_code(Err code) {
     return 1;
 }
 
+Err err_received(uint64_t negated) {
+    return negated <= (uint64_t)-ERR_FULL ? (Err) - (int)negated : ERR_FAILED;
+}
+
 Err err_fail(Err code, const char *format, ...) {
     va_list args;
     va_start(args, format);

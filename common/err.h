@@ -6,6 +6,8 @@
 #ifndef MANGROVE_COMMON_ERR_H
 #define MANGROVE_COMMON_ERR_H
 
+#include <stdint.h>
+
 #define ERR_CODES(X)                                                                                                   \
     X(OK, 0, 0, "ok")                                                                                                  \
     X(ERR_FAILED, -1, 1, "failed")                                                                                     \
@@ -36,6 +38,8 @@ typedef enum Err {
 const char *err_name(Err code);      /* "ERR_DATA" */
 const char *err_text(Err code);      /* "bad data" */
 int err_exit_code(Err code);         /* 0 1 2 3 4 5 6 75, as documented in the README */
+/* The code that a peer has sent negated; ERR_FAILED where there is none of this number. */
+Err err_received(uint64_t negated);
 
 /* Keeps the sentence for this thread and returns code, so that `return err_fail(ERR_DATA, ...)` reads as one step. */
 Err err_fail(Err code, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -196,12 +196,13 @@ static Err on_heartbeat(Member *m, Message *message) {
 }
 
 static Err on_refuse(Member *m, Message *message) {
-    end(m, (Err) - (int)message->refuse.code, message->refuse.text);
+    Err code = err_received(message->refuse.code);
+    end(m, code ? code : ERR_PROTOCOL, message->refuse.text);
     return OK;
 }
 
 static Err on_finish(Member *m, Message *message) {
-    end(m, (Err) - (int)message->finish.code, message->finish.text);
+    leave(m, err_received(message->finish.code), message->finish.text); /* the scheduler waits for the BYE */
     return OK;
 }
 

@@ -261,7 +261,8 @@ static Err on_pushed(Remote *r, uint32_t server, Message *m) {
 static Err on_refuse(Remote *r, uint32_t server, Message *m) {
     (void)r;
     (void)server;
-    return err_fail((Err) - (int)m->refuse.code, "it refuses: %s", m->refuse.text);
+    Err code = err_received(m->refuse.code);
+    return err_fail(code ? code : ERR_PROTOCOL, "it refuses: %s", m->refuse.text);
 }
 
 typedef Err (*Handle)(Remote *r, uint32_t server, Message *m);
