@@ -62,7 +62,9 @@ int supervisor_start(Supervisor *s, const char *name, const char *log_path, cons
         return err_fail(ERR_FAILED, "cannot start %s: %m", name);
     if (pid == 0) {
         become_child(parent, log_path, pipe_fds[1]);
-        execv("/proc/self/exe", (char *const *)argv);
+        char program[SUPERVISOR_PATH] = "";
+        if (readlink("/proc/self/exe", program, sizeof program - 1) > 0)
+            execv(program, (char *const *)argv);
         log_die(ERR_FAILED, "cannot start %s: %m", name);
     }
     if (output_fd) {
