@@ -47,6 +47,11 @@ static void send_garbage(Raw *r) {
     assert_int_equal(zmq_send(r->socket, "garbage", 7, 0), 7);
 }
 
+static void send_garbage_and_more(Raw *r) {
+    assert_int_equal(zmq_send(r->socket, "garbage", 7, ZMQ_SNDMORE), 7);
+    send_frames(r, MESSAGE_MAX_FRAMES + 10, 4);
+}
+
 static void send_under_another_name(Raw *r) {
     r->incarnation++;
     raw_send_header(r, MESSAGE_HELLO, false);
@@ -61,6 +66,7 @@ static void send_a_long_map(Raw *r) {
 
 static const BadSender BAD_SENDERS[] = {
     {5, send_garbage, "the message's first frame has 7 bytes, its header needs 32"},
+    {5, send_garbage_and_more, "the message's first frame has 7 bytes, its header needs 32"},
     {5, send_a_long_map, "HELLO: the map has 4097 bytes, the limit is 4096"},
     {5, send_under_another_name, "HELLO: the header's incarnation is not the connection's"},
     {5, send_too_many, "PUSH: over 256 frames"},
