@@ -2,10 +2,10 @@
  * ZeroMQ stays inside link.c and network.c.
  *
  * A peer is known by its incarnation, the random number of its process start, which is its ZeroMQ routing id too; so a
- * restarted process is another peer. Nothing here promises delivery: what must arrive is asked for again. ZeroMQ hands a
- * message over when all its frames are there: who can reach the port can make it hold an endless one, and no option of
- * ZeroMQ bounds that. So a port is for peers that are trusted, by its address or by keys.
- * Not thread-safe: one thread, the loop's. */
+ * restarted process is another peer. Nothing here promises delivery: what must arrive is asked for again. ZeroMQ hands
+ * a message over when all its frames are there: who can reach the port can make it hold an endless one, and no option
+ * of ZeroMQ bounds that. So a port is for peers that are trusted, by its address or by keys. Not thread-safe: one
+ * thread, the loop's. */
 #ifndef MANGROVE_PROTO_LINK_H
 #define MANGROVE_PROTO_LINK_H
 
@@ -22,9 +22,9 @@ typedef struct Link Link;
 /* The message is the link's: a handler that keeps it moves it out (message_move). peer: the sender's incarnation;
  * for a dialled link the one that the other side wrote into its header. A handler may send, and may close the link. */
 typedef void (*LinkReceive)(void *ctx, Link *link, uint64_t peer, Message *m);
-/* The peer sent what is no message, or did not read although its credit said so. It has been dropped: nothing is sent to
- * it or heard from it any more; only another incarnation is. peer 0: it did not even say who it is; reported once. Called
- * from the loop, never from within link_send. */
+/* The peer sent what is no message, or did not read although its credit said so. It has been dropped: nothing is sent
+ * to it or heard from it any more; only another incarnation is. peer 0: it did not even say who it is; reported once.
+ * Called from the loop, never from within link_send. */
 typedef void (*LinkFault)(void *ctx, Link *link, uint64_t peer, const char *sentence);
 
 typedef struct LinkStats {
@@ -47,7 +47,8 @@ Err network_open(Network **out, Loop *loop) MUST_CHECK;
 void network_close(Network **n, int linger_ms);
 uint64_t network_new_incarnation(void); /* random, not 0 */
 
-/* endpoint: tcp://address:port (port 0 or * = any), ipc:// or inproc://. ERR_FAILED names the endpoint and the reason. */
+/* endpoint: tcp://address:port (port 0 or * = any), ipc:// or inproc://. ERR_FAILED names the endpoint and the reason.
+ */
 Err link_listen(Link **out, Network *n, const char *endpoint, const LinkOptions *options) MUST_CHECK;
 /* Nobody need listen yet: messages wait, as many as for a peer that does not read. ERR_FAILED where the host's name is
  * unknown. */

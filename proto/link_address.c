@@ -41,7 +41,7 @@ static Err parse_tcp(const char *endpoint, TcpAddress *out) {
     return OK;
 }
 
-/* OK: tcp, and parsed into address; ERR_RETRY never. Other schemes: address->host is "". */
+/* address->host is "" for schemes other than tcp. */
 static Err parse(const char *endpoint, TcpAddress *address) {
     *address = (TcpAddress){.host = ""};
     if (strlen(endpoint) >= ENDPOINT_BYTES)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes the message decoder with libFuzzer under AddressSanitizer and UBSan, and measures how much of it was reached.
 #   tests/fuzz/run.sh [SECONDS]     default $FUZZ_SECONDS, or 60
-# Fails on a crash, a leak, a hang, over 512 MiB, or when under 90 % of the decoder's lines were covered. Exits 77, saying
-# what is missing, where clang, its fuzzer run-time library or llvm-cov are not installed.
+# Fails on a crash, a leak, a hang, over 512 MiB, or when under 90 % of the decoder's lines were covered. Exits 77,
+# saying what is missing, where clang, its fuzzer run-time library or llvm-cov are not installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-${FUZZ_SECONDS:-60}}
@@ -23,7 +23,7 @@ trap 'rm -rf "$work"' EXIT
 flags=(-std=gnu11 -O1 -g -D_GNU_SOURCE -I.)
 read -ra packer < <(pkg-config --cflags --libs msgpack-c 2>/dev/null || pkg-config --cflags --libs msgpack)
 
-echo 'int LLVMFuzzerTestOneInput(const char *d, long n); int LLVMFuzzerTestOneInput(const char *d, long n) { return !d || !n; }' >"$work/probe.c"
+echo 'int LLVMFuzzerTestOneInput(const char *d, long n) { return !d || !n; }' >"$work/probe.c"
 "$clang" -fsanitize=fuzzer,address "$work/probe.c" -o "$work/probe" 2>/dev/null || missing "clang's fuzzer library"
 
 "$clang" "${flags[@]}" -fsanitize=address,undefined tests/fuzz/seed_messages.c "$decoder" common/err.c "${packer[@]}" \
@@ -35,7 +35,8 @@ mkdir "$work/corpus" "$work/seeds"
 
 status=0
 LLVM_PROFILE_FILE="$work/profile.raw" "$work/fuzz_message" "$work/corpus" "$work/seeds" -max_total_time="$seconds" \
-    -max_len=4200 -timeout=5 -rss_limit_mb=512 -artifact_prefix="$work/" -print_final_stats=1 >"$work/log" 2>&1 || status=$?
+    -max_len=4200 -timeout=5 -rss_limit_mb=512 -artifact_prefix="$work/" -print_final_stats=1 \
+    >"$work/log" 2>&1 || status=$?
 if [ "$status" -ne 0 ]; then
     tail -50 "$work/log"
     for input in "$work"/{crash,leak,timeout,oom}-*; do
