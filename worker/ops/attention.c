@@ -96,15 +96,15 @@ DEFINE_COLUMNS(wide_columns, Wide)
 DEFINE_COLUMNS(narrow_columns, Narrow)
 DEFINE_COLUMNS(one_column, real)
 
-/* C += the product, D columns. */
-ALWAYS_INLINE void add_product(const Rows *p, const real *B, int D, real *C) {
+/* C = or += the product, D columns. */
+ALWAYS_INLINE void put_product(const Rows *p, const real *B, int D, real *C, bool adds) {
     int d = 0;
     for (; d + LANES <= D; d += LANES)
-        wide_columns(p, B + d, C + d, true);
+        wide_columns(p, B + d, C + d, adds);
     for (; d + 4 <= D; d += 4)
-        narrow_columns(p, B + d, C + d, true);
+        narrow_columns(p, B + d, C + d, adds);
     for (; d < D; d++)
-        one_column(p, B + d, C + d, true);
+        one_column(p, B + d, C + d, adds);
 }
 
 ALWAYS_INLINE int block_rows(int i, int n) {
@@ -126,20 +126,20 @@ ALWAYS_INLINE void query_key_product(const Head *h, const real *X, real *out) {
     }
 }
 
-/* out (n_queries,D) += weights (n_queries,ks) Y (n_keys,D) */
-ALWAYS_INLINE void weights_product(const Head *h, const real *weights, const real *Y, real *out) {
+/* out (n_queries,D) = or += weights (n_queries,ks) Y (n_keys,D) */
+ALWAYS_INLINE void weights_product(const Head *h, const real *weights, const real *Y, real *out, bool adds) {
     for (int i = 0; i < h->n_queries; i += BLOCK) {
         Rows p = {weights + i * h->ks, h->ks, 1, h->ld, h->D, block_rows(i, h->n_queries), 0, keys_end(h, i)};
-        add_product(&p, Y, h->D, out + i * h->D);
+        put_product(&p, Y, h->D, out + i * h->D, adds);
     }
 }
 
-/* out (n_keys,D) += weights^T X (n_queries,D) */
-ALWAYS_INLINE void transposed_product(const Head *h, const real *weights, const real *X, real *out) {
+/* out (n_keys,D) = or += weights^T X (n_queries,D) */
+ALWAYS_INLINE void transposed_product(const Head *h, const real *weights, const real *X, real *out, bool adds) {
     for (int j = 0; j < h->n_keys; j += BLOCK) {
         int first = h->is_causal ? j : 0;
         Rows p = {weights + j, 1, h->ks, h->D, h->ld, block_rows(j, h->n_keys), first, h->n_queries};
-        add_product(&p, X, h->D, out + j * h->ld);
+        put_product(&p, X, h->D, out + j * h->ld, adds);
     }
 }
 
@@ -211,23 +211,28 @@ ALWAYS_INLINE void compute_weights(const Head *h, const real *q, const real *k) 
 /* q (n_queries,D), kv (n_keys,2D); y holds the residual. */
 MULTIVERSION static void forward_sequence(const Head *h, const real *q, const real *kv, real *y) {
     compute_weights(h, q, kv);
-    weights_product(h, h->W, kv + h->D, y);
+    weights_product(h, h->W, kv + h->D, y, true);
 }
 
-/* Adds to dq and dkv; each may be NULL. */
+/* Where the gradients go; NULL: not wanted. adds_*: add to what is there. */
+typedef struct HeadGradient {
+    real *dq, *dkv;
+    bool adds_q, adds_kv;
+} HeadGradient;
+
 MULTIVERSION static void backward_sequence(const Head *h, bool has_weights, const real *q, const real *kv,
-                                           const real *dy, real *dq, real *dkv) {
+                                           const real *dy, const HeadGradient *g) {
     if (!has_weights)
         compute_weights(h, q, kv);
     transpose(h, kv + h->D);
     query_key_product(h, dy, h->dW);
     for (int i = 0; i < h->n_queries; i++)
         softmax_row_backward(h, h->W + i * h->ks, h->dW + i * h->ks, visible(h, i), computed(h, i));
-    if (dq)
-        weights_product(h, h->dW, kv, dq);
-    if (dkv) {
-        transposed_product(h, h->dW, q, dkv);
-        transposed_product(h, h->W, dy, dkv + h->D);
+    if (g->dq)
+        weights_product(h, h->dW, kv, g->dq, g->adds_q);
+    if (g->dkv) {
+        transposed_product(h, h->dW, q, g->dkv, g->adds_kv);
+        transposed_product(h, h->W, dy, g->dkv + h->D, g->adds_kv);
     }
 }
 
@@ -270,25 +275,37 @@ static void forward(Tape *t, AttentionOp *op) {
     }
 }
 
+/* dy is a term of the residual's gradient; prototypes get one from every sequence. */
+static void residual_backward(AttentionOp *op) {
+    size_t n = var_size(op->residual);
+    if (op->is_causal) {
+        var_add(op->residual, op->y->dx);
+        return;
+    }
+    for (int i = 0; i < op->segments.n; i++)
+        vec_add(var_grad(op->residual), op->y->dx + (size_t)i * n, n);
+}
+
 static void backward(void *self) {
     AttentionOp *op = self;
     Head h = make_head(op->arena, op);
     size_t D = (size_t)h.D;
-    real *dq = op->q->dx ? var_grad(op->q) : NULL, *dkv = op->kv->dx ? var_grad(op->kv) : NULL;
-    real *dresidual = op->residual->dx ? var_grad(op->residual) : NULL, *kept = op->weights;
-    for (int i = 0; i < op->segments.n; i++) {
+    if (op->residual->dx)
+        residual_backward(op);
+    bool adds_q = op->q->dx && (op->is_causal ? var_beta(op->q) != 0 : var_grad(op->q) != NULL);
+    bool adds_kv = op->kv->dx && var_beta(op->kv) != 0;
+    real *kept = op->weights;
+    for (int i = 0; i < op->segments.n && (op->q->dx || op->kv->dx); i++) {
         size_t row = query_row(op, i) * D, first = op->segments.offset[i] * 2 * D;
-        const real *dy = op->y->dx + output_row(op, i) * D;
+        HeadGradient g = {.adds_q = adds_q, .adds_kv = adds_kv};
+        g.dq = op->q->dx ? op->q->dx + row : NULL;
+        g.dkv = op->kv->dx ? op->kv->dx + first : NULL;
         size_head(&h, op, i);
         if (kept) {
             h.W = kept;
             kept += h.n_queries * h.ks;
         }
-        if (dq || dkv)
-            backward_sequence(&h, kept, op->q->x + row, op->kv->x + first, dy, dq ? dq + row : NULL,
-                              dkv ? dkv + first : NULL);
-        if (dresidual)
-            vec_add(dresidual + row, dy, (size_t)h.n_queries * D);
+        backward_sequence(&h, kept, op->q->x + row, op->kv->x + first, op->y->dx + output_row(op, i) * D, &g);
     }
 }
 

@@ -13,7 +13,7 @@ typedef struct LossOp {
 
 static void loss_backward(void *self) {
     LossOp *op = self;
-    vec_add(var_grad(op->logits), op->dlogits, var_size(op->logits));
+    var_add(op->logits, op->dlogits);
 }
 
 static void record_loss(Tape *t, Var *logits, const real *dlogits) {

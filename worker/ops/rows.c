@@ -70,9 +70,9 @@ typedef struct AddOp {
 static void add_backward(void *self) {
     AddOp *op = self;
     if (op->a->dx)
-        vec_add(var_grad(op->a), op->y->dx, var_size(op->y));
+        var_add(op->a, op->y->dx);
     if (op->b->dx)
-        vec_add(var_grad(op->b), op->y->dx, var_size(op->y));
+        var_add(op->b, op->y->dx);
 }
 
 Var *op_add(Tape *t, Var *a, Var *b) {

@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#include "worker/ops/vmath.h"
+
 void tape_init(Tape *t, Arena *arena, bool is_recording) {
     *t = (Tape){.arena = arena, .is_recording = is_recording};
 }
@@ -48,4 +50,11 @@ void *tape_record_loss(Tape *t, size_t bytes, void (*backward)(void *op)) {
 
 Var *op_stop(Tape *t, const Var *x) {
     return tape_wrap(t, x->rows, x->cols, x->x, NULL);
+}
+
+void var_add(Var *v, const real *from) {
+    if (var_beta(v) == 0)
+        memcpy(v->dx, from, var_size(v) * sizeof(real));
+    else
+        vec_add(v->dx, from, var_size(v));
 }

@@ -89,6 +89,9 @@ static inline real var_beta(Var *v) {
     return beta;
 }
 
+/* For ops whose output's gradient is, as it is, a term of the operand's: dx += from, (rows,cols). */
+void var_add(Var *v, const real *from);
+
 static inline int segment_length(const Segments *s, int i) {
     return (int)(s->offset[i + 1] - s->offset[i]);
 }
