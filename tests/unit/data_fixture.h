@@ -82,14 +82,16 @@ static inline char *read_bytes(const char *path, size_t *size) {
     return bytes;
 }
 
-/* Random ratings in no order, with duplicates and ties: users u0.. in both domains. */
+/* Random ratings of 400 days in no order, with duplicates and ties: users u0.. in both domains. Those of stream 1 are
+ * 60 days younger, so that the training of one domain lasts longer than that of the other. */
 static inline void write_random_ratings(const char *path, uint64_t stream, uint32_t n_users, uint32_t n_items,
                                         uint32_t n_rows) {
     FILE *f = fopen(path, "wb");
     Rng r = rng_stream(17, RNG_TEST, 0, stream);
     assert_non_null(f);
     for (uint32_t i = 0; i < n_rows; i++) {
-        uint32_t user = rng_below(&r, n_users), item = rng_below(&r, n_items), day = rng_below(&r, 400);
+        uint32_t user = rng_below(&r, n_users), item = rng_below(&r, n_items),
+                 day = rng_below(&r, 400) + (stream == 1 ? 60 : 0);
         fprintf(f, "u%u,B%09u,5.0,%u\n", user, item, day * 86400);
     }
     fclose(f);

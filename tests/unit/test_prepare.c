@@ -192,7 +192,20 @@ static void negatives_are_distinct_targets_of_their_list_and_never_the_positive(
     dataset_close(&d);
 }
 
-/* A chunk holds all instances of its users, and no user is in two. */
+/* Training instances of the user who has most, over both domains. */
+static uint32_t most_of_a_user(const Dataset *d) {
+    uint32_t *count = calloc(dataset_info(d)->n_users, sizeof *count), most = 0, n;
+    for (int domain = 0; domain < N_DOMAINS; domain++) {
+        const Instance *train = dataset_instances(d, domain, SPLIT_TRAIN, PROTOCOL_WARM, &n);
+        for (uint32_t i = 0; i < n; i++)
+            if (++count[train[i].user] > most)
+                most = count[train[i].user];
+    }
+    free(count);
+    return most;
+}
+
+/* A chunk holds all instances of its users, no user is in two, and it ends with the user who fills it. */
 static void chunks_are_ranges_of_users_with_enough_training_instances(void **state) {
     Dataset *d = random_dataset(*state, SPLIT_BY_QUANTILE);
     const DataInfo *info = dataset_info(d);
@@ -213,6 +226,7 @@ static void chunks_are_ranges_of_users_with_enough_training_instances(void **sta
                 }
             }
         assert_true(n_train >= 200);
+        assert_true(c + 1 == info->n_chunks || n_train < 200 + most_of_a_user(d));
     }
     free(chunk_of);
     dataset_close(&d);

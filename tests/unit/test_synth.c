@@ -75,7 +75,7 @@ static uint32_t topic_of(const SynthFile *f, uint32_t item, uint32_t n_topics) {
 
 static void the_same_seed_gives_the_same_bytes_and_another_does_not(void **state) {
     Scratch *s = *state;
-    SynthOptions o = small_options(s, "transfer", 0.02);
+    SynthOptions o = small_options(s, "transfer", 0.05);
     char path[128], *first, *second;
     size_t n_first, n_second;
     snprintf(path, sizeof path, "%s/ratings_B.csv", s->out);
@@ -96,7 +96,7 @@ static void the_same_seed_gives_the_same_bytes_and_another_does_not(void **state
 
 static void shares_of_common_names_are_as_asked(void **state) {
     Scratch *s = *state;
-    SynthOptions o = small_options(s, "transfer", 0.2);
+    SynthOptions o = small_options(s, "transfer", 0.5);
     o.common_users = 0.5;
     o.common_items = 0.7;
     write_or_fail(&o);
@@ -160,7 +160,7 @@ static void measure_transitions(const SynthFile *f, uint32_t n_topics, double *s
  * row are without noise with .85 * .85 = .72, so .25 of each kind at least. By chance alone each would be .02. */
 static void topics_and_their_successors_hold_in_both_domains(void **state) {
     Scratch *s = *state;
-    SynthOptions o = small_options(s, "transfer", 0.2);
+    SynthOptions o = small_options(s, "transfer", 0.5);
     double stay, next;
     uint32_t follower[N_DOMAINS][64];
     assert_true(o.n_topics <= 64);
@@ -241,7 +241,7 @@ static void impossible_worlds_are_refused(void **state) {
     assert_string_equal(err_message(), "domain B has 10 items for 50 topics: each needs one");
     o.n_items[DOMAIN_B] = 0;
     assert_int_equal(synth_write(&o, n_rows), ERR_USAGE);
-    assert_string_equal(err_message(), "domain B needs 1 to 100,000,000 users and items, not 10000 and 0");
+    assert_string_equal(err_message(), "domain B needs 1 to 100,000,000 users and items, not 5000 and 0");
 }
 
 /* A full device: the sentence names the file. */
@@ -249,7 +249,7 @@ static void a_full_disk_is_told(void **state) {
     Scratch *s = *state;
     char path[128];
     uint64_t n_rows[N_DOMAINS];
-    SynthOptions o = small_options(s, "transfer", 0.02);
+    SynthOptions o = small_options(s, "transfer", 0.05);
     if (access("/dev/full", W_OK))
         skip();
     assert_int_equal(mkdir(s->out, 0700), 0);
