@@ -25,6 +25,8 @@ enum {
     SIM_CHUNKS = 3,
     SIM_BITMAP = 16,
     SIM_MAX_EFFECTS = 64,
+    SIM_GHOST = SIM_MAX_NODES - 1, /* the node that sends what others sent, again: see sim_haunt */
+    SIM_MAX_GHOSTS = 16,
 };
 
 /* Instances of each chunk, and so the steps of a batch of 2: A 3, B 2; in sync with R ranks fewer. */
@@ -48,7 +50,8 @@ typedef enum SimEffectKind {
     SIM_PAUSE,
     SIM_JOIN,
     SIM_STOP,
-    SIM_DIE
+    SIM_DIE,
+    SIM_HAUNT
 } SimEffectKind;
 
 typedef struct SimEffect {
@@ -56,6 +59,7 @@ typedef struct SimEffect {
     SimEffectKind kind;
     int node;
     const RankJob *job;
+    int ghost;
 } SimEffect;
 
 typedef struct SimServer {
@@ -72,7 +76,7 @@ typedef struct SimResult {
     char sentence[MESSAGE_TEXT];
     uint64_t rows, metrics; /* hashes of all rows with their state, and of the epochs' results */
     uint32_t n_epochs;
-    uint64_t n_undone, n_repairs, n_killed, n_refused, end_ms, n_events;
+    uint64_t n_undone, n_repairs, n_killed, n_refused_marks, n_haunted, end_ms, n_events;
 } SimResult;
 
 typedef struct SimCluster {
@@ -93,6 +97,7 @@ typedef struct SimCluster {
     int n_nodes;
     uint64_t tick_ms[SIM_MAX_NODES], paused_ms[SIM_MAX_NODES];
     SimEffect effects[SIM_MAX_EFFECTS];
+    Message *ghosts[SIM_MAX_GHOSTS]; /* copies of pushes that will be sent again; NULL: free */
     int n_effects;
     SimResult result;
 } SimCluster;
@@ -107,7 +112,7 @@ typedef struct SimCluster {
 
 static inline void sim_effect(SimCluster *c, uint64_t delay_ms, SimEffectKind kind, int node, const RankJob *job) {
     SIM_CHECK(c, c->n_effects < SIM_MAX_EFFECTS);
-    c->effects[c->n_effects++] = (SimEffect){c->now_ms + delay_ms, kind, node, job};
+    c->effects[c->n_effects++] = (SimEffect){.due_ms = c->now_ms + delay_ms, .kind = kind, .node = node, .job = job};
 }
 
 static inline uint64_t sim_mix(uint64_t hash, const void *data, size_t size) {
@@ -150,6 +155,17 @@ static inline void sim_check_store(SimCluster *c, int server) {
         float row[SCHEMA_DENSE_WIDTH];
         store_pull(store, &probe, 1, row);
         SIM_CHECK(c, row[0] == -(float)(c->config.optimizer.lr * (double)n_all)); /* lr is a power of two: exact */
+    }
+}
+
+/* While a server's files were written its store has not changed. */
+static inline void sim_check_rested(SimCluster *c, int server) {
+    sim_check_store(c, server);
+    for (int d = 0; d < N_DOMAINS; d++) {
+        uint32_t n = 0;
+        const uint8_t *bits = store_bitmap(sim_store(c, server), d, &n);
+        SIM_CHECK(c, !memcmp(c->servers[server].marked[d], bits, bitmap_bytes(n)));
+        SIM_CHECK(c, c->servers[server].marked_t[d] == store_stats(sim_store(c, server)).t[d]);
     }
 }
 
@@ -205,12 +221,58 @@ static inline Err sim_schema(void *ctx, const Config *config, const DataInfo *da
     return OK;
 }
 
+/* A push, as small as it may be, of a step that this server lacks; NULL: it lacks none. */
+static inline Message *sim_make_push(const SimCluster *c, int server, int domain) {
+    const Store *store = sim_store(c, server);
+    uint32_t n, step = 0, n_keys = 0;
+    const uint8_t *bits = store_bitmap(store, domain, &n);
+    while (step < n && bitmap_get(bits, step))
+        step++;
+    if (step == n)
+        return NULL;
+    const Tensor *loss = &c->schema.tensors[schema_find(&c->schema, domain ? "loss.B" : "loss.A")];
+    const uint64_t rows[] = {key_of(TOY_DENSE_SHARED, 0), key_of(TOY_STATS, loss->first_row)};
+    const float grads[2][SCHEMA_DENSE_WIDTH] = {{1}, {0.5F, 0, 1}};
+    uint64_t keys[2];
+    float values[2 * SCHEMA_DENSE_WIDTH];
+    for (int i = 0; i < 2; i++)
+        if ((int)key_slot(rows[i]) % c->o.servers == session_rank(c->servers[server].session)) {
+            memcpy(values + n_keys * SCHEMA_DENSE_WIDTH, grads[i], sizeof grads[i]);
+            keys[n_keys++] = rows[i];
+        }
+    Message *m = must_alloc(sizeof *m);
+    message_init(m, MESSAGE_PUSH);
+    m->push = (MessagePUSH){
+        .epoch = store_epoch(store), .domain = (uint64_t)domain, .step = step, .map = 1, .n_keys = n_keys};
+    if (n_keys) {
+        message_add_bytes(m, keys, n_keys * sizeof *keys);
+        message_add_bytes(m, values, n_keys * SCHEMA_DENSE_WIDTH * sizeof *values);
+    }
+    return m;
+}
+
+/* A cut is where late pushes can do harm: one comes to one server when all have reported, before it marks, or after. */
+static inline void sim_haunt_cut(SimCluster *c, uint32_t job) {
+    int slot = 0, server = (int)rng_below(&c->rng, (uint32_t)c->o.servers);
+    while (slot < SIM_MAX_GHOSTS && c->ghosts[slot])
+        slot++;
+    if (slot == SIM_MAX_GHOSTS || c->o.ranks || rng_below(&c->rng, 3))
+        return;
+    if ((c->ghosts[slot] = sim_make_push(c, server, (int)rng_below(&c->rng, N_DOMAINS)))) {
+        c->ghosts[slot]->job = job;
+        sim_effect(c, rng_below(&c->rng, 12), SIM_HAUNT, 1 + server, NULL);
+        c->effects[c->n_effects - 1].ghost = slot;
+    }
+}
+
 static inline void sim_scheduler_send(void *ctx, uint64_t peer, Message *m) {
     SimCluster *c = ctx;
     if (m->type == MESSAGE_EPOCH_OPEN) {
         c->has_begun = true;
         sim_check_open(c, m->epoch_open.epoch);
     }
+    if (m->type == MESSAGE_MARK)
+        sim_haunt_cut(c, m->job);
     c->result.n_repairs += m->type == MESSAGE_LEASE && m->lease.kind == LEASE_STEPS;
     net_send(&c->net, SIM_SCHEDULER, (int)(peer - SIM_INCARNATION), m, c->now_ms);
 }
@@ -268,7 +330,8 @@ typedef struct SimServerNode {
 static inline void sim_session_send(void *ctx, uint64_t peer, Message *m) {
     SimServerNode *n = ctx;
     int to = peer == PEER_SCHEDULER ? SIM_SCHEDULER : (int)(peer - SIM_INCARNATION);
-    n->c->result.n_refused += m->type == MESSAGE_REFUSE;
+    SIM_CHECK(n->c, m->type != MESSAGE_REFUSE);
+    n->c->result.n_refused_marks += m->type == MESSAGE_MARKED && !m->marked.is_ok;
     net_send(&n->c->net, 1 + n->server, to, m, n->c->now_ms);
 }
 

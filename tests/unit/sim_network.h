@@ -26,7 +26,9 @@ typedef struct SimNetwork {
     Rng *rng;
     Pipe pipes[SIM_MAX_NODES][SIM_MAX_NODES]; /* [from][to] */
     Flight *unused;
-    bool is_cut[SIM_MAX_NODES]; /* the node is dead: nothing to it or from it any more */
+    bool is_cut[SIM_MAX_NODES];                  /* the node is dead: nothing to it or from it any more */
+    void (*lost)(void *ctx, int to, Message *m); /* of what a dead node had sent, or was about to */
+    void *ctx;
 } SimNetwork;
 
 static inline void net_open(SimNetwork *net, Rng *rng) {
@@ -40,6 +42,8 @@ static inline void net_open(SimNetwork *net, Rng *rng) {
 static inline void net_send(SimNetwork *net, int from, int to, Message *m, uint64_t now_ms) {
     Pipe *p = &net->pipes[from][to];
     if (net->is_cut[from] || net->is_cut[to]) {
+        if (net->lost && net->is_cut[from])
+            net->lost(net->ctx, to, m);
         message_free(m);
         return;
     }
@@ -93,6 +97,8 @@ static inline void net_cut(SimNetwork *net, int node, bool loses_sent) {
         while (*at) {
             Flight *f = *at;
             *at = f->next;
+            if (net->lost)
+                net->lost(net->ctx, other, &f->m);
             net_recycle(net, f);
         }
         p->last = at;
@@ -100,6 +106,7 @@ static inline void net_cut(SimNetwork *net, int node, bool loses_sent) {
 }
 
 static inline void net_close(SimNetwork *net) {
+    net->lost = NULL;
     for (int i = 0; i < SIM_MAX_NODES; i++)
         net_cut(net, i, true);
     for (int i = 0; i < SIM_MAX_NODES; i++)

@@ -39,7 +39,7 @@ static inline int sim_any_worker(SimCluster *c) {
 }
 
 static inline void sim_join(SimCluster *c) {
-    if (c->n_nodes == SIM_MAX_NODES || c->is_over)
+    if (c->n_nodes == SIM_GHOST || c->is_over)
         return;
     int node = c->n_nodes++;
     c->tick_ms[node] = c->now_ms + rng_below(&c->rng, SIM_TICK_MS);
@@ -76,13 +76,52 @@ static inline void sim_replace_last(SimCluster *c) {
         sim_effect(c, rng_below(&c->rng, 1500), SIM_JOIN, 0, NULL);
 }
 
+/* A push may come at any time after it was made, and any number of times: what a dead worker's last words were comes
+ * late, perhaps in the middle of a cut or in another epoch, and what has come may come again, from a node that has no
+ * other business. */
+static inline void sim_copy_push(SimCluster *c, int server, const Message *m, uint32_t odds) {
+    int slot = 0;
+    while (slot < SIM_MAX_GHOSTS && c->ghosts[slot])
+        slot++;
+    if (slot == SIM_MAX_GHOSTS || rng_below(&c->rng, odds))
+        return;
+    Message *copy = must_alloc(sizeof *copy);
+    message_init(copy, MESSAGE_PUSH);
+    copy->job = m->job;
+    copy->push = m->push;
+    for (int i = 0; i < m->n_frames; i++)
+        message_add_bytes(copy, m->frames[i].data, m->frames[i].size_bytes);
+    c->ghosts[slot] = copy;
+    sim_effect(c, rng_below(&c->rng, rng_below(&c->rng, 2) ? 100 : 3 * SIM_DEAD_MS), SIM_HAUNT, server, NULL);
+    c->effects[c->n_effects - 1].ghost = slot;
+}
+
+static inline void sim_lost(void *ctx, int to, Message *m) {
+    if (m->type == MESSAGE_PUSH)
+        sim_copy_push(ctx, to, m, 2);
+}
+
+static inline void sim_haunt(SimCluster *c, int node, int slot) {
+    Message hello, *m = c->ghosts[slot];
+    Session *session = c->servers[node - 1].session;
+    c->ghosts[slot] = NULL;
+    message_init(&hello, MESSAGE_HELLO);
+    hello.job = m->job;
+    hello.hello = (MessageHELLO){.role = ROLE_WORKER, .version = MANGROVE_VERSION};
+    session_on_worker(session, SIM_INCARNATION + SIM_GHOST, &hello, c->now_ms);
+    session_on_worker(session, SIM_INCARNATION + SIM_GHOST, m, c->now_ms);
+    c->result.n_haunted++;
+    message_free(m);
+    free(m);
+}
+
 static inline void sim_happen(SimCluster *c, const SimEffect *e) {
     int node;
     if (e->kind <= SIM_RANK && c->net.is_cut[e->node])
         return;
     switch (e->kind) {
     case SIM_WRITTEN:
-        sim_check_store(c, e->node - 1);
+        sim_check_rested(c, e->node - 1);
         session_on_written(c->servers[e->node - 1].session, OK, "[]", c->now_ms);
         break;
     case SIM_COMMITTED:
@@ -104,6 +143,9 @@ static inline void sim_happen(SimCluster *c, const SimEffect *e) {
     case SIM_STOP:
         if (!c->is_over)
             scheduler_on_stop(c->scheduler, c->now_ms);
+        break;
+    case SIM_HAUNT:
+        sim_haunt(c, e->node, e->ghost);
         break;
     case SIM_DIE:
         net_cut(&c->net, e->node, true);
@@ -154,8 +196,11 @@ static inline void sim_deliver(SimCluster *c, int from, int node) {
         sim_worker_receive(c->workers[node], from, &f->m, c->now_ms);
     else if (from == SIM_SCHEDULER)
         session_on_scheduler(c->servers[node - 1].session, &f->m, c->now_ms);
-    else
+    else {
+        if (f->m.type == MESSAGE_PUSH)
+            sim_copy_push(c, node, &f->m, 20);
         session_on_worker(c->servers[node - 1].session, peer, &f->m, c->now_ms);
+    }
     net_recycle(&c->net, f);
 }
 
@@ -282,6 +327,11 @@ static inline void sim_close(SimCluster *c) {
         session_close(&c->servers[i].session);
     for (int node = SIM_FIRST_WORKER; node < c->n_nodes; node++)
         sim_worker_close(c->workers[node]);
+    for (int i = 0; i < SIM_MAX_GHOSTS; i++) {
+        if (c->ghosts[i])
+            message_free(c->ghosts[i]);
+        free(c->ghosts[i]);
+    }
     net_close(&c->net);
     datainfo_free(&c->info);
     free(c->config_text);
@@ -296,6 +346,9 @@ static inline SimResult sim_run(const SimOptions *o) {
     c->n_nodes = SIM_FIRST_WORKER;
     c->rng = rng_stream(o->seed, RNG_TEST, 1, 0);
     net_open(&c->net, &c->rng);
+    c->net.is_cut[SIM_GHOST] = true; /* hears no answers */
+    c->net.lost = sim_lost;
+    c->net.ctx = c;
     sim_configure(c);
     sim_open(c, nodes);
     sim_loop(c);

@@ -44,6 +44,7 @@ static void sync_holds_pushes_until_all_ranks_are_here(void **state) {
     assert_int_equal(push(f, WORKER, 1, 0, 2), STATUS_HELD);
     assert_int_equal(push(f, WORKER, 1, 0, 0), STATUS_HELD);
     assert_int_equal(push(f, WORKER, 1, 0, 2), STATUS_HELD); /* a second copy */
+    assert_int_equal(f->session->undo_pending.n_rows, 2);    /* is not remembered twice: memory is bounded */
     assert_int_equal(pull(f, WORKER, 1, 0, &value), STATUS_OK);
     assert_true(value == 0);
     assert_int_equal(push(f, WORKER, 1, 0, 1), STATUS_OK);
