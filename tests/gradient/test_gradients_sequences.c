@@ -53,6 +53,15 @@ static void causal_attention_sees_the_past(void **state) {
                 rows_of_causal);
 }
 
+/* So long that the weights are not kept for the way back. */
+static void long_histories_compute_their_weights_again(void **state) {
+    (void)state;
+    static const int LENGTHS[] = {70, 3};
+    Histories h = {0};
+    histories_init(&h, 2, LENGTHS);
+    check_case(&(Case){"causal attention, n 70", 3, {73, 73, 73}, {2, 4, 2}, .build = causal, .segments = &h.segments});
+}
+
 static Var *prototypes(Tape *t, Var **x, const Case *c, double *loss) {
     (void)loss;
     return op_attention_prototypes(t, x[0], x[1], c->segments);
@@ -99,6 +108,16 @@ static void target_attention_reaches_histories_and_candidates(void **state) {
     over_shapes("pair pool", (Case){.n_inputs = 2, .cols = {1, 4}, .build = pair_pool, .N = 3}, rows_of_pair_pool);
 }
 
+/* 150 triples an instance: two make a chunk of the products, the third is one of its own. */
+static void pair_products_are_made_in_chunks(void **state) {
+    (void)state;
+    static const int LENGTHS[] = {50, 50, 50};
+    Histories h = {0};
+    histories_init(&h, 3, LENGTHS);
+    check_case(&(Case){
+        "pair layer, chunks", 4, {150, 9, 8, 1}, {2, 2, 2, 2}, .build = pair_layer, .segments = &h.segments, .N = 3});
+}
+
 static Var *gru(Tape *t, Var **x, const Case *c, double *loss) {
     (void)loss;
     GruCell cell = {x[1], x[2], x[3], x[4]};
@@ -119,8 +138,10 @@ static void gru_goes_back_through_time(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(causal_attention_sees_the_past),
+        cmocka_unit_test(long_histories_compute_their_weights_again),
         cmocka_unit_test(prototypes_see_every_position),
         cmocka_unit_test(target_attention_reaches_histories_and_candidates),
+        cmocka_unit_test(pair_products_are_made_in_chunks),
         cmocka_unit_test(gru_goes_back_through_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
