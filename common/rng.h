@@ -8,7 +8,7 @@
 /* What a stream is for. Values are part of the snapshot and data formats: append, never renumber. */
 typedef enum RngPurpose {
     RNG_INIT = 1,        /* initial value of a row:          epoch = hash of the tensor's name, index = row id */
-    RNG_CHUNK_ORDER,     /* order of the chunks of an epoch: index = 0 */
+    RNG_PART_ORDER,      /* order of the parts of an epoch: index = 0 */
     RNG_ORDER_A,         /* order of a chunk's instances:    index = chunk */
     RNG_ORDER_B,
     RNG_INTERLEAVE,      /* which domain comes next:         index = chunk */

@@ -91,26 +91,72 @@ void geometry_step_range(const Geometry *g, int domain, Split split, uint32_t st
     *count = n - start < size ? n - start : size;
 }
 
-void geometry_chunk_order(const Geometry *g, uint64_t seed, uint32_t epoch, uint32_t *order) {
-    for (uint32_t c = 0; c < g->n_chunks; c++)
-        order[c] = c;
-    Rng r = rng_stream(seed, RNG_CHUNK_ORDER, epoch, 0);
-    rng_shuffle(&r, order, g->n_chunks);
+/* ---- parts ------------------------------------------------------------------------------------------------------ */
+
+static uint32_t both_steps(const Geometry *g, uint32_t chunk) {
+    return geometry_chunk_steps(g, chunk, DOMAIN_A, SPLIT_TRAIN) + geometry_chunk_steps(g, chunk, DOMAIN_B, SPLIT_TRAIN);
 }
 
-uint32_t geometry_interleave(const Geometry *g, uint64_t seed, uint32_t epoch, uint32_t chunk, uint8_t *domains) {
-    uint32_t n_a = geometry_chunk_steps(g, chunk, DOMAIN_A, SPLIT_TRAIN);
-    uint32_t n_b = geometry_chunk_steps(g, chunk, DOMAIN_B, SPLIT_TRAIN);
+uint32_t geometry_part_size(const Geometry *g) {
+    return g->step_size < PART_INSTANCES ? PART_INSTANCES / g->step_size : 1;
+}
+
+uint32_t geometry_chunk_parts(const Geometry *g, uint32_t chunk) {
+    uint32_t size = geometry_part_size(g);
+    return (both_steps(g, chunk) + size - 1) / size;
+}
+
+uint32_t geometry_parts(const Geometry *g) {
+    uint32_t n = 0;
+    for (uint32_t c = 0; c < g->n_chunks; c++)
+        n += geometry_chunk_parts(g, c);
+    return n;
+}
+
+void geometry_part_order(const Geometry *g, uint64_t seed, uint32_t epoch, Part *parts) {
+    uint32_t n = 0;
+    for (uint32_t c = 0; c < g->n_chunks; c++)
+        for (uint32_t i = 0; i < geometry_chunk_parts(g, c); i++)
+            parts[n++] = (Part){.chunk = c, .index = i};
+    Rng r = rng_stream(seed, RNG_PART_ORDER, epoch, 0);
+    for (uint32_t i = n; i > 1; i--) {
+        uint32_t j = rng_below(&r, i);
+        Part kept = parts[i - 1];
+        parts[i - 1] = parts[j];
+        parts[j] = kept;
+    }
+}
+
+/* Which domain each place of the chunk's interleaved order belongs to. */
+static uint8_t *interleave(const Geometry *g, uint64_t seed, uint32_t epoch, uint32_t chunk) {
+    uint32_t n = both_steps(g, chunk), n_a = geometry_chunk_steps(g, chunk, DOMAIN_A, SPLIT_TRAIN);
+    uint8_t *domains = must_alloc(n + 1);
     memset(domains, DOMAIN_A, n_a);
-    memset(domains + n_a, DOMAIN_B, n_b);
+    memset(domains + n_a, DOMAIN_B, n - n_a);
     Rng r = rng_stream(seed, RNG_INTERLEAVE, epoch, chunk);
-    for (uint32_t i = n_a + n_b; i > 1; i--) {
+    for (uint32_t i = n; i > 1; i--) {
         uint32_t j = rng_below(&r, i);
         uint8_t kept = domains[i - 1];
         domains[i - 1] = domains[j];
         domains[j] = kept;
     }
-    return n_a + n_b;
+    return domains;
+}
+
+uint32_t geometry_part_steps(const Geometry *g, uint64_t seed, uint32_t epoch, Part part, StepName *steps) {
+    assert(part.chunk < g->n_chunks && part.index < geometry_chunk_parts(g, part.chunk));
+    uint32_t total = both_steps(g, part.chunk), size = geometry_part_size(g), begin = part.index * size, n = 0;
+    uint32_t end = total - begin < size ? total : begin + size;
+    uint32_t next[N_DOMAINS] = {g->first_step[DOMAIN_A][SPLIT_TRAIN][part.chunk],
+                                g->first_step[DOMAIN_B][SPLIT_TRAIN][part.chunk]};
+    uint8_t *domains = interleave(g, seed, epoch, part.chunk);
+    for (uint32_t i = 0; i < end; i++) {
+        StepName name = {.step = next[domains[i]]++, .domain = domains[i]};
+        if (i >= begin)
+            steps[n++] = name;
+    }
+    free(domains);
+    return n;
 }
 
 uint32_t bitmap_count(const uint8_t *bits, uint32_t n_bits) {

@@ -84,7 +84,7 @@ enum {
 #define EPOCH_OPENED_FIELDS(N, S) N(epoch)
 /* kind: LEASE_*. frames: LEASE_RANKS: u32 ranks; LEASE_STEPS: u32 pairs (domain, step) */
 #define LEASE_FIELDS(N, S)                                                                                             \
-    N(lease) N(kind) N(epoch) N(map) N(chunk) N(pass) N(domain) N(split) N(order)
+    N(lease) N(kind) N(epoch) N(map) N(chunk) N(part) N(pass) N(domain) N(split) N(order)
 /* is_done: 1 = every step of the lease was pushed and acknowledged (or scored), 0 = given back */
 #define LEASE_END_FIELDS(N, S) N(lease) N(is_done) N(n_steps) N(n_instances)
 #define LEASE_REVOKE_FIELDS(N, S) N(lease)
@@ -134,7 +134,7 @@ MESSAGE_TYPES(X)
 
 typedef enum Role { ROLE_SCHEDULER, ROLE_SERVER, ROLE_WORKER, ROLE_CONTROL } Role;
 typedef enum LeaseKind {
-    LEASE_CHUNK = 1,      /* train every step of `chunk` */
+    LEASE_PART = 1,       /* train every step of part `part` of `chunk` (work.h) */
     LEASE_RANKS,          /* sync: compute these ranks of every step of the epoch, from `order` on */
     LEASE_STEPS,          /* in a cut: train just these steps */
     LEASE_EVALUATION,     /* score every evaluation batch of (chunk, domain, split) */

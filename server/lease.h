@@ -21,7 +21,8 @@ typedef struct Piece {
     PieceState state;
     LeaseKind kind;
     uint64_t lease;        /* the one that holds it, 0 if none */
-    uint32_t chunk;        /* LEASE_CHUNK, LEASE_EVALUATION */
+    uint32_t chunk;        /* LEASE_PART, LEASE_EVALUATION */
+    uint32_t part;         /* LEASE_PART */
     uint8_t domain, split; /* LEASE_EVALUATION */
     uint32_t first, n;     /* LEASE_STEPS: a part of the cut's list; LEASE_RANKS: first is the rank */
 } Piece;

@@ -23,8 +23,10 @@ static void send_lease(Scheduler *s, const Lease *lease) {
     while (piece->lease != lease->id)
         piece++;
     m->lease = (MessageLEASE){.lease = lease->id, .kind = piece->kind, .epoch = s->epoch, .map = s->map};
-    if (piece->kind == LEASE_CHUNK || piece->kind == LEASE_EVALUATION)
+    if (piece->kind == LEASE_PART || piece->kind == LEASE_EVALUATION)
         m->lease.chunk = piece->chunk;
+    if (piece->kind == LEASE_PART)
+        m->lease.part = piece->part;
     if (piece->kind == LEASE_EVALUATION) {
         m->lease.pass = s->evaluation.pass;
         m->lease.domain = piece->domain;
@@ -117,30 +119,26 @@ static bool is_lacking(const Scheduler *s, int domain, uint32_t step) {
     return false;
 }
 
-static bool chunk_is_lacking(const Scheduler *s, uint32_t chunk) {
-    for (int d = 0; d < N_DOMAINS; d++) {
-        const uint32_t *first = s->data.geometry.first_step[d][SPLIT_TRAIN];
-        for (uint32_t step = first[chunk]; step < first[chunk + 1]; step++)
-            if (is_lacking(s, d, step))
-                return true;
-    }
+static bool part_is_lacking(const Scheduler *s, Part part, StepName *steps) {
+    uint32_t n = geometry_part_steps(&s->data.geometry, s->config->train.seed, s->epoch, part, steps);
+    for (uint32_t i = 0; i < n; i++)
+        if (is_lacking(s, steps[i].domain, steps[i].step))
+            return true;
     return false;
 }
 
-static bool chunk_has_steps(const Scheduler *s, uint32_t chunk) {
-    return geometry_chunk_steps(&s->data.geometry, chunk, DOMAIN_A, SPLIT_TRAIN) +
-               geometry_chunk_steps(&s->data.geometry, chunk, DOMAIN_B, SPLIT_TRAIN) >
-           0;
-}
-
-/* Every chunk in the epoch's order, or those of them of which a server lacks a step. */
-static void add_chunks(Scheduler *s, bool only_lacking) {
-    uint32_t n = s->data.geometry.n_chunks, *order = must_alloc((size_t)n * sizeof *order);
-    geometry_chunk_order(&s->data.geometry, s->config->train.seed, s->epoch, order);
+/* Every part in the epoch's order, or those of them of which a server lacks a step. */
+static void add_parts(Scheduler *s, bool only_lacking) {
+    const Geometry *g = &s->data.geometry;
+    uint32_t n = geometry_parts(g);
+    Part *parts = must_alloc(n * sizeof *parts);
+    StepName *steps = must_alloc(geometry_part_size(g) * sizeof *steps);
+    geometry_part_order(g, s->config->train.seed, s->epoch, parts);
     for (uint32_t i = 0; i < n; i++)
-        if (only_lacking ? chunk_is_lacking(s, order[i]) : chunk_has_steps(s, order[i]))
-            lease_book_add(&s->book, (Piece){.kind = LEASE_CHUNK, .chunk = order[i]});
-    free(order);
+        if (!only_lacking || part_is_lacking(s, parts[i], steps))
+            lease_book_add(&s->book, (Piece){.kind = LEASE_PART, .chunk = parts[i].chunk, .part = parts[i].index});
+    free(steps);
+    free(parts);
 }
 
 static void add_all_ranks(Scheduler *s, uint64_t order) {
@@ -155,7 +153,7 @@ void leases_start_epoch(Scheduler *s) {
     if (s->is_sync)
         add_all_ranks(s, 0);
     else
-        add_chunks(s, false);
+        add_parts(s, false);
     scheduler_enter(s, PHASE_TRAINING);
 }
 
@@ -177,7 +175,7 @@ void leases_resume_epoch(Scheduler *s) {
     if (s->is_sync)
         add_all_ranks(s, common_order(s));
     else
-        add_chunks(s, true);
+        add_parts(s, true);
     scheduler_enter(s, PHASE_TRAINING);
 }
 

@@ -32,7 +32,7 @@ enum {
 typedef enum Phase {
     PHASE_JOINING,    /* waits for the roles of the configuration */
     PHASE_OPENING,    /* servers take the view and open the epoch */
-    PHASE_TRAINING,   /* chunks, or ranks, are leased */
+    PHASE_TRAINING,   /* parts, or ranks, are leased */
     PHASE_CUTTING,    /* servers come to one state; see CutStep */
     PHASE_EVALUATING, /* evaluation pieces are leased */
     PHASE_ENDING,     /* FINISH has been said, BYE is waited for */
@@ -102,7 +102,7 @@ void scheduler_ask_at_once(Scheduler *s);
 uint64_t scheduler_elapsed_ms(const Scheduler *s); /* in this phase, or step of a cut */
 
 /* scheduler_leases.c */
-void leases_start_epoch(Scheduler *s);  /* enters TRAINING with every chunk, or rank */
+void leases_start_epoch(Scheduler *s);  /* enters TRAINING with every part, or rank */
 void leases_resume_epoch(Scheduler *s); /* with what some server lacks */
 bool leases_training(Scheduler *s);
 void leases_grant_all(Scheduler *s); /* pieces to those that ask */

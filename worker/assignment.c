@@ -7,32 +7,28 @@
 
 #include "common/log.h"
 
-/* Appends the steps of a training chunk in their interleaved order; the first has place `order` in the epoch. */
-static void append_chunk(Assignment *a, const Geometry *g, uint64_t seed, uint32_t chunk, uint64_t order) {
-    uint32_t next[N_DOMAINS], n = 0;
-    for (int d = 0; d < N_DOMAINS; d++) {
-        next[d] = g->first_step[d][SPLIT_TRAIN][chunk];
-        n += geometry_chunk_steps(g, chunk, d, SPLIT_TRAIN);
-    }
-    uint8_t *domains = must_alloc(n + 1);
-    geometry_interleave(g, seed, a->epoch, chunk, domains);
+/* Appends the steps of a part; the first has place `order` in the epoch. */
+static void append_part(Assignment *a, const Geometry *g, uint64_t seed, Part part, uint64_t order) {
+    StepName *names = must_alloc(geometry_part_size(g) * sizeof *names);
+    uint32_t n = geometry_part_steps(g, seed, a->epoch, part, names);
     for (uint32_t i = 0; i < n; i++)
-        a->steps[a->n_steps++] = (AssignedStep){.order = order + i, .domain = domains[i], .step = next[domains[i]]++};
-    free(domains);
+        a->steps[a->n_steps++] = (AssignedStep){.order = order + i, .domain = names[i].domain, .step = names[i].step};
+    free(names);
 }
 
 static uint32_t steps_of_epoch(const Geometry *g) {
     return geometry_steps(g, DOMAIN_A, SPLIT_TRAIN) + geometry_steps(g, DOMAIN_B, SPLIT_TRAIN);
 }
 
-/* Every step of the epoch in its global order: the chunks in the epoch's order, each interleaved. */
+/* Every step of the epoch in its global order: the parts in the epoch's order. */
 static void append_epoch(Assignment *a, const Geometry *g, uint64_t seed) {
-    uint32_t *chunks = must_alloc((g->n_chunks + 1) * sizeof *chunks);
-    geometry_chunk_order(g, seed, a->epoch, chunks);
+    uint32_t n = geometry_parts(g);
+    Part *parts = must_alloc(n * sizeof *parts);
+    geometry_part_order(g, seed, a->epoch, parts);
     a->steps = must_alloc((steps_of_epoch(g) + 1) * sizeof *a->steps);
-    for (uint32_t c = 0; c < g->n_chunks; c++)
-        append_chunk(a, g, seed, chunks[c], a->n_steps);
-    free(chunks);
+    for (uint32_t i = 0; i < n; i++)
+        append_part(a, g, seed, parts[i], a->n_steps);
+    free(parts);
 }
 
 static void use_ranks(Assignment *a, uint32_t n_ranks) {
@@ -46,14 +42,15 @@ static uint32_t all_ranks(const Config *config) {
     return config->train.consistency == CONSISTENCY_SYNC ? (uint32_t)config->train.ranks : 1;
 }
 
-static Err decode_chunk(Assignment *a, Message *m, const Geometry *g, const Config *config) {
-    uint64_t chunk = m->lease.chunk;
+static Err decode_part(Assignment *a, Message *m, const Geometry *g, const Config *config) {
+    uint64_t chunk = m->lease.chunk, index = m->lease.part;
     if (chunk >= g->n_chunks)
         return err_fail(ERR_PROTOCOL, "a lease names chunk %llu of %u", (unsigned long long)chunk, g->n_chunks);
-    uint32_t n = geometry_chunk_steps(g, (uint32_t)chunk, DOMAIN_A, SPLIT_TRAIN) +
-                 geometry_chunk_steps(g, (uint32_t)chunk, DOMAIN_B, SPLIT_TRAIN);
-    a->steps = must_alloc((n + 1) * sizeof *a->steps);
-    append_chunk(a, g, config->train.seed, (uint32_t)chunk, 0);
+    if (index >= geometry_chunk_parts(g, (uint32_t)chunk))
+        return err_fail(ERR_PROTOCOL, "a lease names part %llu of chunk %llu, which has %u", (unsigned long long)index,
+                        (unsigned long long)chunk, geometry_chunk_parts(g, (uint32_t)chunk));
+    a->steps = must_alloc(geometry_part_size(g) * sizeof *a->steps);
+    append_part(a, g, config->train.seed, (Part){.chunk = (uint32_t)chunk, .index = (uint32_t)index}, 0);
     use_ranks(a, 1);
     return OK;
 }
@@ -133,7 +130,7 @@ static Err decode_evaluation(Assignment *a, Message *m, const Geometry *g, const
 
 typedef Err (*Decode)(Assignment *a, Message *m, const Geometry *g, const Config *config);
 static const Decode DECODE[] = {
-    [LEASE_CHUNK] = decode_chunk,
+    [LEASE_PART] = decode_part,
     [LEASE_RANKS] = decode_ranks,
     [LEASE_STEPS] = decode_steps,
     [LEASE_EVALUATION] = decode_evaluation,

@@ -404,7 +404,7 @@ static inline void work(World *w, uint64_t worker, Message *lease) {
     for (int i = 0; i < w->config.cluster.servers; i++) {
         uint64_t server = SERVER + (uint64_t)i;
         const uint32_t *pairs = lease->n_frames ? lease->frames[0].data : NULL;
-        if (lease->lease.kind == LEASE_CHUNK)
+        if (lease->lease.kind == LEASE_PART)
             push_chunk(w, server, (uint32_t)lease->lease.chunk);
         for (size_t p = 0; lease->lease.kind == LEASE_STEPS && p < lease->frames[0].size_bytes / 8; p++)
             push(w, server, (int)pairs[2 * p], pairs[2 * p + 1]);
@@ -440,7 +440,7 @@ static inline void train_epoch(World *w) {
             if (!take(w, MESSAGE_LEASE, WORKER + (uint64_t)i, &lease))
                 continue;
             has_worked = true;
-            assert_int_equal(lease.lease.kind, LEASE_CHUNK);
+            assert_int_equal(lease.lease.kind, LEASE_PART);
             work(w, WORKER + (uint64_t)i, &lease);
             message_free(&lease);
         }

@@ -158,11 +158,12 @@ static ComputeResult finish(Loom *l) {
     return result;
 }
 
-static void give_chunk(Loom *l, uint64_t lease, uint32_t chunk) {
-    Message m = lease_message(LEASE_CHUNK, 1, NULL, 0);
+static void give_part(Loom *l, uint64_t lease, Part part) {
+    Message m = lease_message(LEASE_PART, 1, NULL, 0);
     Assignment a;
     m.lease.lease = lease;
-    m.lease.chunk = chunk;
+    m.lease.chunk = part.chunk;
+    m.lease.part = part.index;
     assert_int_equal(assignment_decode(&a, &m, &l->run->geometry, &l->run->config), OK);
     message_free(&m);
     compute_work(l->compute, &a);
@@ -203,11 +204,12 @@ static void over_two_servers_a_worker_ends_in_the_bits_of_one_store(void **state
     Loom *l = loom_open(data, &config);
     connect_servers(l);
     run_open_epoch(l->run, 1);
-    train_chunks(l->run, 1);
-    uint32_t *order = must_alloc(l->run->geometry.n_chunks * sizeof *order);
-    geometry_chunk_order(&l->run->geometry, config.train.seed, 1, order);
-    for (uint32_t i = 0; i < l->run->geometry.n_chunks; i++) {
-        give_chunk(l, i + 1, order[i]);
+    train_parts(l->run, 1);
+    uint32_t n = geometry_parts(&l->run->geometry);
+    Part *order = must_alloc(n * sizeof *order);
+    geometry_part_order(&l->run->geometry, config.train.seed, 1, order);
+    for (uint32_t i = 0; i < n; i++) {
+        give_part(l, i + 1, order[i]);
         ComputeResult result = finish(l);
         assert_int_equal(result.code, OK);
         assert_true(result.result.is_done);
@@ -230,7 +232,7 @@ static void with_prefetch_every_step_reaches_every_server(void **state) {
     Loom *l = loom_open(data, &config);
     connect_servers(l);
     for (uint32_t chunk = 0; chunk < l->run->geometry.n_chunks; chunk++) {
-        give_chunk(l, chunk + 1, chunk);
+        give_part(l, chunk + 1, (Part){chunk, 0});
         assert_true(finish(l).result.is_done);
     }
     for (int s = 0; s < N_SERVERS; s++)
@@ -263,7 +265,7 @@ static void a_revoked_lease_does_not_wait_for_values(void **state) {
     Loom *l = loom_open(data, &config);
     connect_servers(l);
     l->is_mute = true;
-    give_chunk(l, 7, 0);
+    give_part(l, 7, (Part){0, 0});
     wait_until_held(l, N_SERVERS);
     compute_revoke(l->compute, 6); /* another one's */
     compute_revoke(l->compute, 7);
@@ -281,7 +283,7 @@ static void a_server_that_falls_silent_ends_the_work_with_its_name(void **state)
     Loom *l = loom_open(data, &config);
     connect_servers(l);
     l->is_mute = true;
-    give_chunk(l, 1, 0);
+    give_part(l, 1, (Part){0, 0});
     wait_until_held(l, N_SERVERS);
     l->now_ms += 1001;
     compute_on_tick(l->compute, l->now_ms);
@@ -298,7 +300,7 @@ static void closing_ends_a_wait_at_once(void **state) {
     Loom *l = loom_open(data, &config);
     connect_servers(l);
     l->is_mute = true;
-    give_chunk(l, 1, 0);
+    give_part(l, 1, (Part){0, 0});
     wait_until_held(l, N_SERVERS);
     loom_close(l); /* would hang */
     dataset_close(&data);

@@ -15,7 +15,7 @@ static LeaseBook book_of(uint32_t n_pieces) {
     LeaseBook b;
     lease_book_init(&b, TERM_MS);
     for (uint32_t i = 0; i < n_pieces; i++)
-        lease_book_add(&b, (Piece){.kind = LEASE_CHUNK, .chunk = i});
+        lease_book_add(&b, (Piece){.kind = LEASE_PART, .chunk = i});
     return b;
 }
 
@@ -103,7 +103,7 @@ static void numbers_are_never_used_twice(void **state) {
     lease_book_clear(&b);
     assert_int_equal(b.n_pieces, 0);
     assert_null(lease_find(&b, first));
-    lease_book_add(&b, (Piece){.kind = LEASE_CHUNK});
+    lease_book_add(&b, (Piece){.kind = LEASE_PART});
     assert_true(grant(&b, 1, 0) > first);
     lease_book_free(&b);
 }

@@ -162,7 +162,7 @@ static void lease(Fixture *f, uint64_t number, uint64_t chunk) {
     Message m;
     message_init(&m, MESSAGE_LEASE);
     m.lease.lease = number;
-    m.lease.kind = LEASE_CHUNK;
+    m.lease.kind = LEASE_PART;
     m.lease.epoch = 1;
     m.lease.chunk = chunk;
     receive(f, &m);

@@ -31,18 +31,19 @@ static void chunks_are_leased_in_the_epochs_order_each_once(void **state) {
     DataInfo info;
     Geometry g;
     char manifest[TOY_MANIFEST_BYTES];
-    uint32_t order[N_CHUNKS];
+    Part order[N_CHUNKS]; /* the chunks are small: a part each */
     assert_int_equal(datainfo_parse(&info, manifest, toy_manifest(manifest, N_CHUNKS, COUNTS)), OK);
     assert_int_equal(geometry_init(&g, info.counts[PROTOCOL_WARM], N_CHUNKS, 1, BATCH, EVAL_BATCH), OK);
+    assert_int_equal(geometry_parts(&g), N_CHUNKS);
     start(w);
     for (uint32_t epoch = 1; epoch <= 2; epoch++) {
-        geometry_chunk_order(&g, w->config.train.seed, epoch, order);
+        geometry_part_order(&g, w->config.train.seed, epoch, order);
         for (int i = 0; i < N_CHUNKS; i++) {
             Message lease = expect(w, MESSAGE_LEASE, WORKER);
-            assert_int_equal(lease.lease.kind, LEASE_CHUNK);
+            assert_int_equal(lease.lease.kind, LEASE_PART);
             assert_int_equal(lease.lease.epoch, epoch);
             assert_int_equal(lease.lease.map, 1);
-            assert_int_equal(lease.lease.chunk, order[i]);
+            assert_int_equal(lease.lease.chunk, order[i].chunk);
             expect_none(w, MESSAGE_LEASE, 0);
             work(w, WORKER, &lease);
             message_free(&lease);
@@ -227,7 +228,7 @@ static void done_proves_nothing(void **state) {
     serve(w);
     expect_none(w, MESSAGE_MARK, 0);
     lease = expect(w, MESSAGE_LEASE, WORKER);
-    assert_int_equal(lease.lease.kind, LEASE_CHUNK);
+    assert_int_equal(lease.lease.kind, LEASE_PART);
     assert_int_equal(lease.lease.chunk, unpushed);
     expect_none(w, MESSAGE_LEASE, 0);
     work(w, WORKER, &lease);

@@ -15,7 +15,7 @@ static void async_with_one_worker_and_no_prefetch_ends_in_the_bits_of_sync_with_
     for (uint32_t epoch = 1; epoch <= 2; epoch++) {
         run_open_epoch(a, epoch);
         run_open_epoch(s, epoch);
-        train_chunks(a, epoch);
+        train_parts(a, epoch);
         train_ranks(s, epoch, (uint32_t[]){0}, 1);
         assert_epoch_is_full(a);
         assert_epoch_is_full(s);
@@ -34,8 +34,8 @@ static void prefetched_steps_are_all_done_on_older_values(void **state) {
     Run *ahead = run_open(data, &config);
     run_open_epoch(plain, 1);
     run_open_epoch(ahead, 1);
-    train_chunks(plain, 1);
-    train_chunks(ahead, 1);
+    train_parts(plain, 1);
+    train_parts(ahead, 1);
     assert_epoch_is_full(ahead);
     assert_int_equal(ahead->n_pushes, plain->n_pushes);
     assert_false(same_rows(plain, ahead)); /* else nothing was prefetched */
@@ -114,14 +114,14 @@ static void a_lease_taken_back_keeps_its_steps_and_the_next_holder_skips_them(vo
     TrainerResult first, second;
     run_open_epoch(r, 1);
     r->stop_after = 3;
-    Message m = lease_message(LEASE_CHUNK, 1, NULL, 0);
+    Message m = lease_message(LEASE_PART, 1, NULL, 0);
     assert_int_equal(run_lease(r, &m, &first), OK);
     assert_false(first.is_done);
     assert_int_equal(first.n_steps, 3);
     assert_int_equal(r->n_pushes, 3);
     assert_int_equal(store_applied_count(r->store), 3);
     r->stop_after = 0;
-    m = lease_message(LEASE_CHUNK, 1, NULL, 0);
+    m = lease_message(LEASE_PART, 1, NULL, 0);
     assert_int_equal(run_lease(r, &m, &second), OK);
     assert_true(second.is_done);
     const ChunkCounts *c = &r->geometry.counts[0];
@@ -139,7 +139,7 @@ static void taken_back_on_its_last_step_a_lease_is_done(void **state) {
     run_open_epoch(r, 1);
     r->stop_after = geometry_chunk_steps(&r->geometry, 0, DOMAIN_A, SPLIT_TRAIN) +
                     geometry_chunk_steps(&r->geometry, 0, DOMAIN_B, SPLIT_TRAIN);
-    Message m = lease_message(LEASE_CHUNK, 1, NULL, 0);
+    Message m = lease_message(LEASE_PART, 1, NULL, 0);
     assert_int_equal(run_lease(r, &m, &result), OK);
     assert_true(result.is_done);
     run_close(r);
@@ -155,7 +155,7 @@ static void retry_gives_the_lease_back_after_the_step_in_hand(void **state) {
         TrainerResult result;
         run_open_epoch(r, 1);
         r->retry_at = 4;
-        Message m = lease_message(LEASE_CHUNK, 1, NULL, 0);
+        Message m = lease_message(LEASE_PART, 1, NULL, 0);
         assert_int_equal(run_lease(r, &m, &result), OK);
         assert_false(result.is_done);
         assert_int_equal(result.n_steps, 3);
@@ -172,7 +172,7 @@ static void of_an_epoch_that_is_not_open_nothing_is_done(void **state) {
     Run *r = run_open(data, &config);
     TrainerResult result;
     run_open_epoch(r, 2);
-    Message later = lease_message(LEASE_CHUNK, 3, NULL, 0), earlier = lease_message(LEASE_CHUNK, 1, NULL, 0);
+    Message later = lease_message(LEASE_PART, 3, NULL, 0), earlier = lease_message(LEASE_PART, 1, NULL, 0);
     assert_int_equal(run_lease(r, &later, &result), OK);
     assert_false(result.is_done);
     assert_int_equal(run_lease(r, &earlier, &result), OK); /* applied long ago: skipped */
@@ -229,7 +229,7 @@ static void evaluation_scores_every_instance_once_in_order_and_changes_nothing(v
     config.train.prefetch = 1;
     Run *r = run_open(data, &config);
     run_open_epoch(r, 1);
-    train_chunks(r, 1);
+    train_parts(r, 1);
     Rows before = rows_of(r);
     for (int pass = 0; pass < 2; pass++)
         for (uint32_t chunk = 0; chunk < r->geometry.n_chunks; chunk++) {
@@ -272,9 +272,9 @@ static void leases_that_make_no_sense_are_refused(void **state) {
     } CASES[] = {
         {{.lease = 1, .kind = 0, .epoch = 1}, {0}, 0, "kind 0"},
         {{.lease = 1, .kind = 99, .epoch = 1}, {0}, 0, "kind 99"},
-        {{.lease = 0, .kind = LEASE_CHUNK, .epoch = 1}, {0}, 0, "number 0"},
-        {{.lease = 1, .kind = LEASE_CHUNK, .epoch = 0}, {0}, 0, "epoch 0"},
-        {{.lease = 1, .kind = LEASE_CHUNK, .epoch = 1, .chunk = n_chunks}, {0}, 0, "names chunk"},
+        {{.lease = 0, .kind = LEASE_PART, .epoch = 1}, {0}, 0, "number 0"},
+        {{.lease = 1, .kind = LEASE_PART, .epoch = 0}, {0}, 0, "epoch 0"},
+        {{.lease = 1, .kind = LEASE_PART, .epoch = 1, .chunk = n_chunks}, {0}, 0, "names chunk"},
         {{.lease = 1, .kind = LEASE_RANKS, .epoch = 1}, {0}, 0, "lists ranks in 0 bytes"},
         {{.lease = 1, .kind = LEASE_RANKS, .epoch = 1}, {0, 2}, 2, "names rank 2 of 2"},
         {{.lease = 1, .kind = LEASE_RANKS, .epoch = 1}, {0, 1, 0}, 3, "lists ranks in 12 bytes"},
@@ -288,7 +288,7 @@ static void leases_that_make_no_sense_are_refused(void **state) {
         {{.lease = 1, .kind = LEASE_EVALUATION, .epoch = 1, .pass = 1, .split = 1, .domain = 2}, {0}, 0, "evaluation"},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
-        Message m = lease_message(LEASE_CHUNK, 1, CASES[i].words, CASES[i].n_words);
+        Message m = lease_message(LEASE_PART, 1, CASES[i].words, CASES[i].n_words);
         Assignment a;
         m.lease = CASES[i].lease;
         assert_int_equal(assignment_decode(&a, &m, &r->geometry, &r->config), ERR_PROTOCOL);

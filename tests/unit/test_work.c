@@ -44,25 +44,59 @@ static void ranks_make_larger_steps(void **state) {
     geometry_free(&g);
 }
 
-static void an_epoch_visits_every_chunk_and_step_once(void **state) {
+/* 42 steps in five parts, none, 10 steps in one part. */
+static const ChunkCounts LARGE[] = {{{{2500}, {1700}}}, {{{0}}}, {{{950}, {0}}}};
+enum { N_PARTS = 6, PART_STEPS = 10, N_A = 25 + 10, N_B = 17 };
+
+static void an_epoch_visits_every_step_of_every_part_once(void **state) {
     (void)state;
-    Geometry g = geometry(1, 7);
-    uint32_t order[3], seen = 0;
-    geometry_chunk_order(&g, 5, 2, order);
-    for (int i = 0; i < 3; i++)
-        seen |= 1u << order[i];
-    assert_int_equal(seen, 7);
-    uint8_t domains[64];
-    uint32_t n = geometry_interleave(&g, 5, 2, 0, domains), n_b = 0;
-    for (uint32_t i = 0; i < n; i++)
-        n_b += domains[i] == DOMAIN_B;
-    assert_int_equal(n, 36 + 13); /* ceil(250/7) + ceil(90/7) */
-    assert_int_equal(n_b, 13);
-    uint8_t again[64], other[64];
-    geometry_interleave(&g, 5, 2, 0, again);
-    geometry_interleave(&g, 5, 3, 0, other);
-    assert_memory_equal(domains, again, n);
-    assert_memory_not_equal(domains, other, n);
+    Geometry g;
+    Part parts[N_PARTS];
+    StepName steps[PART_STEPS];
+    uint8_t seen[N_DOMAINS][8] = {{0}};
+    assert_int_equal(geometry_init(&g, LARGE, 3, 1, 100, 10), OK);
+    assert_int_equal(geometry_part_size(&g), PART_STEPS);
+    assert_int_equal(geometry_chunk_parts(&g, 0), 5);
+    assert_int_equal(geometry_parts(&g), N_PARTS);
+    geometry_part_order(&g, 5, 2, parts);
+    for (int i = 0; i < N_PARTS; i++) {
+        uint32_t n = geometry_part_steps(&g, 5, 2, parts[i], steps);
+        assert_int_equal(n, parts[i].chunk == 0 && parts[i].index == 4 ? 2 : PART_STEPS); /* the last one is short */
+        for (uint32_t k = 0; k < n; k++) {
+            assert_false(bitmap_get(seen[steps[k].domain], steps[k].step));
+            bitmap_set(seen[steps[k].domain], steps[k].step);
+        }
+    }
+    assert_int_equal(bitmap_count(seen[DOMAIN_A], 64), N_A);
+    assert_int_equal(bitmap_count(seen[DOMAIN_B], 64), N_B);
+    geometry_free(&g);
+}
+
+static void an_order_is_a_function_of_seed_and_epoch(void **state) {
+    (void)state;
+    Geometry g;
+    Part first[N_PARTS], again[N_PARTS], next[N_PARTS];
+    StepName a[PART_STEPS], b[PART_STEPS];
+    assert_int_equal(geometry_init(&g, LARGE, 3, 1, 100, 10), OK);
+    geometry_part_order(&g, 5, 2, first);
+    geometry_part_order(&g, 5, 2, again);
+    geometry_part_order(&g, 5, 4, next);
+    assert_memory_equal(first, again, sizeof first);
+    assert_memory_not_equal(first, next, sizeof first);
+    uint32_t n_same = 0;
+    geometry_part_steps(&g, 5, 2, (Part){0, 1}, a);
+    geometry_part_steps(&g, 5, 3, (Part){0, 1}, b);
+    for (int i = 0; i < PART_STEPS; i++)
+        n_same += a[i].domain == b[i].domain;
+    assert_true(n_same < PART_STEPS);
+    geometry_free(&g);
+}
+
+static void a_large_step_is_a_part_of_its_own(void **state) {
+    (void)state;
+    Geometry g = geometry(4, 500);
+    assert_int_equal(geometry_part_size(&g), 1);
+    assert_int_equal(geometry_chunk_parts(&g, 0), 2); /* a step of each domain */
     geometry_free(&g);
 }
 
@@ -89,7 +123,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_are_numbered_chunk_by_chunk),
         cmocka_unit_test(ranks_make_larger_steps),
-        cmocka_unit_test(an_epoch_visits_every_chunk_and_step_once),
+        cmocka_unit_test(an_epoch_visits_every_step_of_every_part_once),
+        cmocka_unit_test(an_order_is_a_function_of_seed_and_epoch),
+        cmocka_unit_test(a_large_step_is_a_part_of_its_own),
         cmocka_unit_test(a_set_without_training_is_refused),
         cmocka_unit_test(bitmaps_count_their_bits),
     };

@@ -151,14 +151,16 @@ static inline Err run_lease(Run *r, Message *m, TrainerResult *result) {
     return err;
 }
 
-/* Leases every chunk, in the epoch's order. */
-static inline void train_chunks(Run *r, uint32_t epoch) {
-    uint32_t *order = must_alloc(r->geometry.n_chunks * sizeof *order);
-    geometry_chunk_order(&r->geometry, r->config.train.seed, epoch, order);
-    for (uint32_t i = 0; i < r->geometry.n_chunks; i++) {
+/* Leases every part, in the epoch's order. */
+static inline void train_parts(Run *r, uint32_t epoch) {
+    uint32_t n = geometry_parts(&r->geometry);
+    Part *order = must_alloc(n * sizeof *order);
+    geometry_part_order(&r->geometry, r->config.train.seed, epoch, order);
+    for (uint32_t i = 0; i < n; i++) {
         TrainerResult result;
-        Message m = lease_message(LEASE_CHUNK, epoch, NULL, 0);
-        m.lease.chunk = order[i];
+        Message m = lease_message(LEASE_PART, epoch, NULL, 0);
+        m.lease.chunk = order[i].chunk;
+        m.lease.part = order[i].index;
         assert_int_equal(run_lease(r, &m, &result), OK);
         assert_true(result.is_done);
     }
