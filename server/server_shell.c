@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/log.h"
 #include "proto/link.h"
@@ -38,7 +39,7 @@ typedef struct Shell {
     WriteJob job;
     bool is_writing, is_finished, is_named;
     Err code;
-    char sentence[MESSAGE_TEXT];
+    char sentence[MESSAGE_TEXT], host[256];
 } Shell;
 
 /* ---- the end ---------------------------------------------------------------------------------------------------- */
@@ -219,12 +220,16 @@ static Err open_links(Shell *shell, uint64_t incarnation) {
 
 static Err open_session(Shell *shell, uint64_t incarnation) {
     char endpoint[MESSAGE_TEXT];
+    if (gethostname(shell->host, sizeof shell->host - 1))
+        shell->host[0] = 0;
     Err err = advertised(shell->options, link_endpoint(shell->workers), endpoint, sizeof endpoint);
     if (err)
         return err;
     log_info("listening for workers on %s, told to others as %s; the scheduler is %s", link_endpoint(shell->workers),
              endpoint, shell->options->scheduler);
     SessionEnv env = {.ctx = shell,
+                      .host = shell->host,
+                      .pid = (uint64_t)getpid(),
                       .outbox = {shell, send_message},
                       .schema_ctx = shell->options->ctx,
                       .schema = shell->options->schema,

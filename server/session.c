@@ -67,6 +67,8 @@ bool session_is_full(const Session *s) {
 static void send_hello(Session *s) {
     MessageHELLO *hello = &session_message(s, MESSAGE_HELLO, 0)->hello;
     hello->role = ROLE_SERVER;
+    hello->pid = s->env.pid;
+    snprintf(hello->host, sizeof hello->host, "%s", s->env.host ? s->env.host : "");
     snprintf(hello->version, sizeof hello->version, "%s", MANGROVE_VERSION);
     snprintf(hello->endpoint, sizeof hello->endpoint, "%s", s->endpoint);
     session_send(s, PEER_SCHEDULER);

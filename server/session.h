@@ -26,6 +26,8 @@ enum {
 
 typedef struct SessionEnv {
     void *ctx;
+    const char *host; /* of this process, for people, while the session lives; NULL: unnamed */
+    uint64_t pid;
     Outbox outbox;
     /* Derives the schema from the configuration and the data set (model_schema, given by deploy/). */
     void *schema_ctx;
