@@ -18,8 +18,11 @@ $mangrove --version
 say "A synthetic data set: two domains that share items and the interests behind them"
 if [ ! -e data/quickstart/manifest.json ]; then
     $mangrove synth data/quickstart-ratings --preset transfer
-    $mangrove prepare data/quickstart-ratings/ratings_A.csv data/quickstart-ratings/ratings_B.csv --out data/quickstart
+    $mangrove prepare data/quickstart-ratings/ratings_A.csv data/quickstart-ratings/ratings_B.csv --split days --days 200 \
+        --out data/quickstart
 fi
+
+rm -rf runs/quickstart runs/quickstart-backbone # of an earlier quick start
 
 say "MAN: one scheduler, two servers, two workers"
 $mangrove train configs/quickstart.yaml
