@@ -125,8 +125,7 @@ static Err run_for(Bench *b, double seconds, Tally *tally) {
     return err;
 }
 
-/* ---- the yardstick
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the yardstick ---------------------------------------------------------------------------------------------- */
 
 /* Runs the command and finds "speed N instances/s" in its last line. */
 static Err run_yardstick(const char *command, double *rate) {
@@ -146,8 +145,7 @@ static Err run_yardstick(const char *command, double *rate) {
     return OK;
 }
 
-/* ---- output
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- output ----------------------------------------------------------------------------------------------------- */
 
 static double rate_of(const Tally *t) {
     return (double)t->n_instances / t->total_s;

@@ -13,8 +13,7 @@
 #include "proto/buffer.h"
 #include "proto/message.h"
 
-/* ---- frames
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- frames ----------------------------------------------------------------------------------------------------- */
 
 static void long_bytes_travel_in_frames_of_1_MiB_and_come_back_in_one_piece(void **state) {
     (void)state;
@@ -67,8 +66,7 @@ static void an_aligned_frame_is_not_copied_and_an_unaligned_one_is_once(void **s
     message_free(&m);
 }
 
-/* ---- buffers
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- buffers ---------------------------------------------------------------------------------------------------- */
 
 static void *release(void *buffer) {
     buffer_unref(buffer);

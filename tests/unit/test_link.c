@@ -11,8 +11,7 @@
 #include "link_fixture.h"
 #include "proto/network.h"
 
-/* ---- the socket policy
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the socket policy ------------------------------------------------------------------------------------------ */
 
 static int int_option(void *socket, int option) {
     int value = -12345;
@@ -57,8 +56,7 @@ static void every_socket_follows_the_policy(void **state) {
     bench_close(&b);
 }
 
-/* ---- delivery
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- delivery --------------------------------------------------------------------------------------------------- */
 
 typedef struct Unaligned {
     Side side;

@@ -9,8 +9,7 @@
 
 #include "link_fixture.h"
 
-/* ---- peers come and go
- * ----------------------------------------------------------------------------------------------- */
+/* ---- peers come and go ------------------------------------------------------------------------------------------ */
 
 static void a_peer_that_vanished_is_heard_when_it_returns(void **state) {
     (void)state;
@@ -128,8 +127,7 @@ static void messages_wait_for_a_listener_up_to_their_bound(void **state) {
     bench_close(&b);
 }
 
-/* ---- closing
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- closing ---------------------------------------------------------------------------------------------------- */
 
 static bool has_100(void *ctx) {
     return ((Side *)ctx)->n_received >= 100;

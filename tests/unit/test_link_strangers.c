@@ -14,8 +14,7 @@
 #include "link_fixture.h"
 #include "proto/quarantine.h"
 
-/* ---- who sends what is no message
- * ------------------------------------------------------------------------------------ */
+/* ---- who sends what is no message ------------------------------------------------------------------------------- */
 
 typedef struct BadSender {
     uint64_t incarnation; /* 0: none, ZeroMQ gives the connection an id */
@@ -156,8 +155,7 @@ static void garbage_from_a_dialled_server_is_reported(void **state) {
     bench_close(&b);
 }
 
-/* ---- who speaks ZMTP by hand
- * ----------------------------------------------------------------------------------------- */
+/* ---- who speaks ZMTP by hand ------------------------------------------------------------------------------------ */
 
 static const uint8_t GREETING[64] = {0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 3, 0, 'N', 'U', 'L', 'L'};
 static const uint8_t READY[] = "\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06"
@@ -228,8 +226,7 @@ static void a_stranger_who_says_nothing_is_cut(void **state) {
     bench_close(&b);
 }
 
-/* ---- who was dropped
- * ------------------------------------------------------------------------------------------------- */
+/* ---- who was dropped -------------------------------------------------------------------------------------------- */
 
 static void the_quarantine_reports_each_peer_once_and_forgets_the_oldest(void **state) {
     (void)state;

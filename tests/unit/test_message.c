@@ -16,8 +16,7 @@
 
 enum { FIRST_FRAME = MESSAGE_HEADER_BYTES + MESSAGE_MAP_BYTES };
 
-/* ---- the codec
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the codec -------------------------------------------------------------------------------------------------- */
 
 static size_t body_bytes(MessageType type) {
     switch (type) {
@@ -135,8 +134,7 @@ static void a_pull_has_the_golden_bytes(void **state) {
     assert_int_equal(back.pull.rank, 0);
 }
 
-/* ---- hostile bytes
- * --------------------------------------------------------------------------------------------------- */
+/* ---- hostile bytes ---------------------------------------------------------------------------------------------- */
 
 /* The header of a REFUSE {code, text}, changed in one byte, then these bytes for the map. */
 typedef struct BadCase {

@@ -89,8 +89,7 @@ Var *attention_apply_prototypes(Step *s, const AttentionBlock *a, Var *xq, Var *
     return op_attention_prototypes(step_tape(s), xq, keys_and_values(s, a, xk), &segments);
 }
 
-/* ---- FFN
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- FFN -------------------------------------------------------------------------------------------------------- */
 
 FeedForwardBlock feed_forward_declare(const Declaration *d, const char *name) {
     char up[SCHEMA_NAME], down[SCHEMA_NAME];
@@ -107,8 +106,7 @@ Var *feed_forward_apply(Step *s, const FeedForwardBlock *f, Var *x) {
                            step_var(s, f->down.b));
 }
 
-/* ---- MLP
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- MLP -------------------------------------------------------------------------------------------------------- */
 
 Err mlp_check(const Widths *widths, const char *option) {
     if (widths->n < 1)

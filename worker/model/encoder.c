@@ -60,8 +60,7 @@ static Var *gru4rec_apply(Step *s, const Encoder *e, Var *x) {
     return op_gru(step_tape(s), x, &cell, &segments);
 }
 
-/* ---- either
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- either ----------------------------------------------------------------------------------------------------- */
 
 static const struct {
     void (*declare)(const Declaration *d, const char *name, Encoder *e);

@@ -58,8 +58,7 @@ typedef struct Layout {
 static const char *const SIDE_NAMES[N_SIDES] = {"A", "B", "shared"};
 static const int SIDE_REACHED_BY[N_SIDES] = {REACHED_BY_A, REACHED_BY_B, REACHED_BY_BOTH};
 
-/* ---- which parts there are
- * -------------------------------------------------------------------------------------------- */
+/* ---- which parts there are -------------------------------------------------------------------------------------- */
 
 static bool has_isa(const ModelConfig *c) {
     return c->isa && !c->backbone_only;
@@ -71,8 +70,7 @@ static bool has_gpa(const ModelConfig *c) {
     return c->gpa && !c->backbone_only;
 }
 
-/* ---- declaration
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- declaration ------------------------------------------------------------------------------------------------ */
 
 /* "<part>.<side>" or "<part>.<side>.<rest>" */
 typedef struct Name {
@@ -166,8 +164,7 @@ static void *man_layout(const ModelConfig *config) {
     return layout;
 }
 
-/* ---- the batch's rows
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the batch's rows ------------------------------------------------------------------------------------------- */
 
 static void man_lookup(Step *s, const ModelConfig *config, const Batch *b) {
     const Layout *m = step_layout(s);
@@ -178,8 +175,7 @@ static void man_lookup(Step *s, const ModelConfig *config, const Batch *b) {
     }
 }
 
-/* ---- forward
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- forward ---------------------------------------------------------------------------------------------------- */
 
 /* What a side makes of a batch: E (P,D), q (B*N,D), S (P,D). */
 typedef struct Encoded {

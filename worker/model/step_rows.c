@@ -134,8 +134,7 @@ const uint32_t *step_index(const Step *s, int tensor, const uint32_t *ids) {
     return NULL;
 }
 
-/* ---- one batch
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- one batch -------------------------------------------------------------------------------------------------- */
 
 void step_rows_begin(Step *s) {
     const DomainRows *d = &s->domains[s->batch->domain];

@@ -216,8 +216,7 @@ Var *op_pair_layer(Tape *t, Var *k, Var *q, Var *W, Var *b, const Segments *s, i
     return now.y;
 }
 
-/* ---- the pooling
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- the pooling ------------------------------------------------------------------------------------------------ */
 
 typedef struct PairPoolOp {
     Record record;
