@@ -228,6 +228,24 @@ static void nothing_passes_a_stop(void **state) {
     arena_free(&arena);
 }
 
+/* Else a model that has diverged would go on with zeros behind its first ReLU, unseen. */
+static void what_is_not_a_number_passes_a_relu(void **state) {
+    (void)state;
+    for (int M = 1; M <= 2; M++) {
+        Arena arena;
+        Tape t;
+        arena_init(&arena, 1 << 12);
+        tape_init(&t, &arena, false);
+        Var *h = tape_var(&t, 1, 5, false), *W = tape_var(&t, 5, M, false);
+        for (int i = 0; i < 5; i++)
+            h->x[i] = i == 1 ? (real)NAN : 1;
+        for (int i = 0; i < 5 * M; i++)
+            W->x[i] = 1;
+        assert_true(isnan(op_norm_relu_linear(&t, h, NULL, W, NULL)->x[0]));
+        arena_free(&arena);
+    }
+}
+
 static void evaluation_records_nothing(void **state) {
     (void)state;
     Arena arena;
@@ -258,6 +276,7 @@ int main(void) {
         cmocka_unit_test(losses_start_the_way_back),
         cmocka_unit_test(nothing_passes_a_stop),
         cmocka_unit_test(evaluation_records_nothing),
+        cmocka_unit_test(what_is_not_a_number_passes_a_relu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

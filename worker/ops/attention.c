@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <math.h>
 
+#include "worker/ops/lanes.h"
 #include "worker/ops/simd.h"
 #include "worker/ops/vmath.h"
 

@@ -5,6 +5,7 @@
  *   da = dy W^T,  dz = da [z > 0],  dgamma = sum dz n,  dbeta = sum dz,  dW = a^T dy
  *   dh = gamma rstd (dz - dbeta/R - n dgamma/R)   in training; gamma rstd dz where the statistics are constants */
 #include "worker/ops/gemm.h"
+#include "worker/ops/lanes.h"
 #include "worker/ops/linear.h"
 #include "worker/ops/norm.h"
 #include "worker/ops/simd.h"
@@ -92,7 +93,7 @@ ALWAYS_INLINE void relu_rows(int K, int R, const real *restrict h, const real *r
 #pragma omp simd
         for (int k = 0; k < K; k++) {
             real z = scale[k] * h[k] + shift[k];
-            a[k] = z > 0 ? z : 0;
+            a[k] = z < 0 ? 0 : z; /* what is not a number stays so */
         }
     }
 }
@@ -131,12 +132,12 @@ ALWAYS_INLINE void one_output_rows(int K, int R, const real *restrict h, const A
         int k = 0;
         for (; k + 4 <= K; k += 4) {
             Narrow z = *(const Narrow *)(scale + k) * *(const Narrow *)(h + k) + *(const Narrow *)(shift + k);
-            sums += narrow_max(z, (Narrow){0}) * *(const Narrow *)(w + k);
+            sums += narrow_max((Narrow){0}, z) * *(const Narrow *)(w + k);
         }
         real sum = narrow_sum(sums);
         for (; k < K; k++) {
             real z = scale[k] * h[k] + shift[k];
-            sum += (z > 0 ? z : 0) * w[k];
+            sum += (z < 0 ? 0 : z) * w[k];
         }
         y[r] += sum;
     }
@@ -158,7 +159,7 @@ ALWAYS_INLINE void one_output_backward_rows(int K, int R, const real *restrict h
         for (int k = 0; k < K; k++) {
             real z = scale[k] * h[k] + shift[k], d = z > 0 ? dy[r] * w[k] : 0;
             dz[k] = d;
-            dW[k] += (z > 0 ? z : 0) * dy[r];
+            dW[k] += (z < 0 ? 0 : z) * dy[r];
             dgamma[k] += d * (h[k] - mean[k]) * rstd[k];
             dbeta[k] += d;
         }

@@ -1,4 +1,5 @@
 /* Layer norm, row by row. */
+#include "worker/ops/lanes.h"
 #include "worker/ops/norm.h"
 #include "worker/ops/simd.h"
 #include "worker/ops/vmath.h"

@@ -161,7 +161,7 @@ MULTIVERSION static void residual_kernel(int D, int R, real *y, const real *x, c
 MULTIVERSION static void relu(real *x, size_t n) {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        x[i] = x[i] > 0 ? x[i] : 0;
+        x[i] = x[i] < 0 ? 0 : x[i]; /* what is not a number stays so */
 }
 
 /* dx = 0 where the activation is 0. */

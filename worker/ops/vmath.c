@@ -1,6 +1,8 @@
 /* The functions of vmath.h over whole arrays. */
 #include "worker/ops/vmath.h"
 
+#include "worker/ops/lanes.h"
+
 MULTIVERSION void vec_exp(real *y, const real *x, size_t n) {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
