@@ -1,8 +1,8 @@
 /* The event loop over libuv.
  *
- * DESIGN. Timers, signals, wakes and children are one struct, Handle: the libuv handle, what to call, and its place in
- * the loop's list, so that loop_close finds everything. libuv closes in two steps (uv_close, later a callback); the
- * memory goes in the second. A handle is either in the list or closing, never both. */
+ * DESIGN. Timers, signals and wakes are one struct, Handle: the libuv handle, what to call, and its place in the loop's
+ * list, so that loop_close finds everything. libuv closes in two steps (uv_close, later a callback); the memory goes in
+ * the second. A handle is either in the list or closing, never both. */
 #include "proto/loop.h"
 
 #include <assert.h>
@@ -18,23 +18,17 @@ struct Handle {
         uv_timer_t timer;
         uv_signal_t signal;
         uv_async_t async;
-        uv_process_t process;
     } uv;
     LoopCallback call;
-    LoopExited exited;
     void *ctx;
     Loop *loop;
     Handle *previous, *next;
-    int pid;
 };
 
 struct LoopTimer {
     Handle handle;
 };
 struct LoopWake {
-    Handle handle;
-};
-struct LoopChild {
     Handle handle;
 };
 
@@ -194,32 +188,6 @@ void loop_work(Loop *loop, LoopCallback work, LoopCallback done, void *ctx) {
     Work *w = must_calloc(1, sizeof *w);
     *w = (Work){.work = work, .done = done, .ctx = ctx, .uv.data = w};
     must_start(uv_queue_work(&loop->uv, &w->uv, run_work, finish_work), "piece of work");
-}
-
-static void on_exit_of_child(uv_process_t *uv, int64_t exit_code, int signal_number) {
-    Handle *h = uv->data;
-    h->exited(h->ctx, (int)exit_code, signal_number);
-}
-
-Err loop_spawn(Loop *loop, LoopChild **out, char *const argv[], LoopExited exited, void *ctx) {
-    Handle *h = handle_new(loop, NULL, ctx);
-    h->exited = exited;
-    uv_stdio_container_t stdio[3] = {
-        {.flags = UV_IGNORE}, {.flags = UV_INHERIT_FD, .data.fd = 1}, {.flags = UV_INHERIT_FD, .data.fd = 2}};
-    uv_process_options_t options = {
-        .exit_cb = on_exit_of_child, .file = argv[0], .args = (char **)argv, .stdio_count = 3, .stdio = stdio};
-    int rc = uv_spawn(&loop->uv, &h->uv.process, &options);
-    if (rc) {
-        handle_close(h); /* libuv wants that also after a failure */
-        return err_fail(ERR_FAILED, "cannot start %s: %s", argv[0], uv_strerror(rc));
-    }
-    h->pid = uv_process_get_pid(&h->uv.process);
-    *out = (LoopChild *)h;
-    return OK;
-}
-
-int loop_child_pid(const LoopChild *child) {
-    return child->handle.pid;
 }
 
 struct uv_loop_s *loop_uv(Loop *loop) {

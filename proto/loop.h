@@ -18,8 +18,8 @@ Err loop_open(Loop **out) MUST_CHECK;
 /* Runs until loop_stop; returns at once if that was called before. May be called again. */
 void loop_run(Loop *loop);
 void loop_stop(Loop *loop);
-/* Waits for the work that is under way (its done is called), frees every timer, signal, wake and child that is left.
- * Children go on running. Pointers to them are invalid afterwards. */
+/* Waits for the work that is under way (its done is called), frees every timer, signal and wake that is left. Pointers
+ * to them are invalid afterwards. */
 void loop_close(Loop **loop);
 
 uint64_t loop_now_ms(Loop *loop); /* monotonic, of this turn */
@@ -38,13 +38,6 @@ void loop_wake(LoopWake *wake);
 
 /* work on a pool thread, then done on the loop's. */
 void loop_work(Loop *loop, LoopCallback work, LoopCallback done, void *ctx);
-
-/* Children of this process: exited(ctx, exit code, signal) on the loop's thread. argv ends with NULL, argv[0] is looked
- * up in PATH; stdin is empty, stdout and stderr are inherited. ERR_FAILED names the program and the reason. */
-typedef struct LoopChild LoopChild;
-typedef void (*LoopExited)(void *ctx, int exit_code, int signal_number);
-Err loop_spawn(Loop *loop, LoopChild **out, char *const argv[], LoopExited exited, void *ctx) MUST_CHECK;
-int loop_child_pid(const LoopChild *child); /* also after its end, until loop_close */
 
 struct uv_loop_s *loop_uv(Loop *loop); /* for the link alone */
 

@@ -1,4 +1,4 @@
-/* The event loop: timers, signals, wakes, work, children, and that closing leaves nothing.
+/* The event loop: timers, signals, wakes, work, and that closing leaves nothing.
  * link: mg_proto */
 #include <pthread.h>
 #include <setjmp.h>
@@ -23,7 +23,6 @@ typedef struct Fixture {
     LoopTimer *timer;
     LoopWake *wake;
     pthread_t loop_thread, work_thread;
-    int exit_code, signal_number;
 } Fixture;
 
 static void give_up(void *ctx) {
@@ -178,49 +177,6 @@ static void closing_waits_for_work_and_frees_all_that_is_left(void **state) {
     loop_close(&f.loop);
 }
 
-static void on_child(void *ctx, int exit_code, int signal_number) {
-    Fixture *f = ctx;
-    f->exit_code = exit_code;
-    f->signal_number = signal_number;
-    count(f);
-}
-
-static void the_end_of_a_child_is_told_with_its_code(void **state) {
-    (void)state;
-    Fixture f;
-    LoopChild *child;
-    char *argv[] = {"sh", "-c", "exit 75", NULL};
-    open_loop(&f, 1);
-    assert_int_equal(loop_spawn(f.loop, &child, argv, on_child, &f), OK);
-    assert_true(loop_child_pid(child) > 1);
-    run_to_the_end(&f);
-    assert_int_equal(f.exit_code, 75);
-    assert_int_equal(f.signal_number, 0);
-}
-
-static void a_killed_child_is_told_with_its_signal(void **state) {
-    (void)state;
-    Fixture f;
-    LoopChild *child;
-    char *argv[] = {"sleep", "60", NULL};
-    open_loop(&f, 1);
-    assert_int_equal(loop_spawn(f.loop, &child, argv, on_child, &f), OK);
-    assert_int_equal(kill(loop_child_pid(child), SIGKILL), 0);
-    run_to_the_end(&f);
-    assert_int_equal(f.signal_number, SIGKILL);
-}
-
-static void a_program_that_is_not_there_is_named(void **state) {
-    (void)state;
-    Fixture f;
-    LoopChild *child;
-    char *argv[] = {"/nonexistent/program", NULL};
-    open_loop(&f, 0);
-    assert_int_equal(loop_spawn(f.loop, &child, argv, on_child, &f), ERR_FAILED);
-    assert_string_equal(err_message(), "cannot start /nonexistent/program: no such file or directory");
-    loop_close(&f.loop);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_timer_repeats_or_fires_once),
@@ -231,9 +187,6 @@ int main(void) {
         cmocka_unit_test(a_wake_from_another_thread_calls_on_the_loop_s),
         cmocka_unit_test(work_runs_on_a_pool_thread_and_its_end_on_the_loop_s),
         cmocka_unit_test(closing_waits_for_work_and_frees_all_that_is_left),
-        cmocka_unit_test(the_end_of_a_child_is_told_with_its_code),
-        cmocka_unit_test(a_killed_child_is_told_with_its_signal),
-        cmocka_unit_test(a_program_that_is_not_there_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
