@@ -69,17 +69,14 @@ static void end_lease(Scheduler *s, const Lease *lease, bool is_done) {
     lease_end(&s->book, lease->id, is_done);
 }
 
-/* It has no lease in hand: if we think otherwise, a message was lost, and the same work is as good as any. */
+/* It had no lease when it asked. If we think otherwise a message was lost, or is under way: with the same work once more
+ * both cases end in LEASE_END, in a cut soon, because it is revoked until then. */
 void leases_on_ask(Scheduler *s, Member *worker) {
     const Lease *lease = lease_of(&s->book, worker->peer);
-    bool is_draining = s->phase == PHASE_CUTTING && s->cut.step == CUT_DRAIN;
-    if (lease && !is_draining) {
-        send_lease(s, lease);
-        return;
-    }
     if (lease)
-        end_lease(s, lease, false);
-    worker->is_asking = true;
+        send_lease(s, lease);
+    else
+        worker->is_asking = true;
 }
 
 void leases_on_end(Scheduler *s, Member *worker, const Message *m) {

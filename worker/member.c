@@ -13,16 +13,16 @@
 
 typedef enum MemberState {
     JOINING,    /* says HELLO each second until WELCOME */
-    WELCOMED,   /* has the configuration, waits for VIEW: the scheduler waits for other roles */
+    WELCOMED,   /* has the configuration, says HELLO each second until VIEW: the scheduler waits for other roles */
     CONNECTING, /* knows the servers, waits for their credit */
-    ASKING,     /* has asked for a lease */
+    ASKING,     /* says LEASE_ASK each second until LEASE */
     WORKING,    /* has a lease */
     LEAVING,    /* was told to stop and waits for the end of the step in hand */
     ENDED,      /* deaf and mute */
 } MemberState;
 
 enum {
-    HELLO_MS = 1000,
+    ASK_AGAIN_MS = 1000,
     SILENCES = 3, /* a scheduler silent for so many times dead_ms is gone */
     MAX_SERVERS = 4096,
 };
@@ -37,7 +37,7 @@ struct Member {
     ClusterView view;
     char *endpoint_text; /* the lines that view.endpoints point into */
     uint64_t lease;
-    uint64_t opened_ms, hello_ms, heartbeat_ms, heard_ms, leaving_ms;
+    uint64_t now_ms, opened_ms, asked_ms, heartbeat_ms, heard_ms, leaving_ms;
     uint32_t job, id;
     Message out;
 };
@@ -71,7 +71,7 @@ static void leave(Member *m, Err code, const char *sentence) {
     end(m, code, sentence);
 }
 
-static void say_hello(Member *m, uint64_t now_ms) {
+static void say_hello(Member *m) {
     Message *hello = new_message(m, MESSAGE_HELLO);
     hello->hello.role = ROLE_WORKER;
     hello->hello.pid = (uint64_t)getpid();
@@ -81,13 +81,14 @@ static void say_hello(Member *m, uint64_t now_ms) {
         hello->hello.host[0] = 0;
     message_add_bytes(hello, m->manifest, strlen(m->manifest));
     send(m);
-    m->hello_ms = now_ms;
+    m->asked_ms = m->now_ms;
 }
 
 static void ask(Member *m) {
     m->state = ASKING;
     new_message(m, MESSAGE_LEASE_ASK);
     send(m);
+    m->asked_ms = m->now_ms;
 }
 
 /* ---- messages ----------------------------------------------------------------------------------------------- */
@@ -227,7 +228,7 @@ static const Handler HANDLERS[] = {
 void member_on_message(Member *m, Message *message, uint64_t now_ms) {
     if (m->state == ENDED)
         return;
-    m->heard_ms = now_ms;
+    m->now_ms = m->heard_ms = now_ms;
     size_t type = (size_t)message->type;
     const Handler *h = type < sizeof HANDLERS / sizeof *HANDLERS ? &HANDLERS[type] : NULL;
     if (!h || !(h->states & IN(m->state)))
@@ -251,36 +252,44 @@ static void send_heartbeat(Member *m, uint64_t now_ms) {
     m->heartbeat_ms = now_ms;
 }
 
-static void join(Member *m, uint64_t now_ms) {
-    if (now_ms - m->opened_ms > (uint64_t)m->config.cluster.join_s * 1000) {
-        char sentence[MESSAGE_TEXT];
+/* Every message may be lost with a connection: what is waited for is asked for again. */
+static void ask_again(Member *m) {
+    if (m->now_ms - m->asked_ms < ASK_AGAIN_MS)
+        return;
+    if (m->state == JOINING || m->state == WELCOMED)
+        say_hello(m);
+    else if (m->state == ASKING)
+        ask(m);
+}
+
+static void check_time(Member *m) {
+    const ClusterConfig *c = &m->config.cluster;
+    uint64_t now_ms = m->now_ms, patience_ms = SILENCES * (uint64_t)c->dead_ms;
+    char sentence[MESSAGE_TEXT];
+    if (m->state == JOINING && now_ms - m->opened_ms > (uint64_t)c->join_s * 1000) {
         snprintf(sentence, sizeof sentence,
-                 "waited %d s for the scheduler at %s to answer: is it running, and is this its address?",
-                 m->config.cluster.join_s, m->scheduler);
+                 "waited %d s for the scheduler at %s to answer: is it running, and is this its address?", c->join_s,
+                 m->scheduler);
         end(m, ERR_TIMEOUT, sentence);
-    } else if (now_ms - m->hello_ms >= HELLO_MS) {
-        say_hello(m, now_ms);
+    } else if (m->state != JOINING && now_ms - m->heard_ms > patience_ms) {
+        snprintf(sentence, sizeof sentence, "the scheduler at %s has been silent for %" PRIu64 " s", m->scheduler,
+                 (now_ms - m->heard_ms) / 1000);
+        end(m, ERR_PEER, sentence);
+    } else if (m->state == LEAVING && now_ms - m->leaving_ms > patience_ms) {
+        leave(m, ERR_STOPPED, "stopped as asked, without the step in hand: it did not end in time");
     }
 }
 
 void member_on_tick(Member *m, uint64_t now_ms) {
-    const ClusterConfig *c = &m->config.cluster;
-    char sentence[MESSAGE_TEXT];
     if (m->state == ENDED)
         return;
-    if (m->state == JOINING) {
-        join(m, now_ms);
+    m->now_ms = now_ms;
+    check_time(m);
+    if (m->state == ENDED)
         return;
-    }
-    if (now_ms - m->heard_ms > SILENCES * (uint64_t)c->dead_ms) {
-        snprintf(sentence, sizeof sentence, "the scheduler at %s has been silent for %" PRIu64 " s", m->scheduler,
-                 (now_ms - m->heard_ms) / 1000);
-        end(m, ERR_PEER, sentence);
-    } else if (m->state == LEAVING && now_ms - m->leaving_ms > SILENCES * (uint64_t)c->dead_ms) {
-        leave(m, ERR_STOPPED, "stopped as asked, without the step in hand: it did not end in time");
-    } else if (now_ms - m->heartbeat_ms >= (uint64_t)c->heartbeat_ms) {
+    ask_again(m);
+    if (m->state != JOINING && now_ms - m->heartbeat_ms >= (uint64_t)m->config.cluster.heartbeat_ms)
         send_heartbeat(m, now_ms);
-    }
 }
 
 /* ---- the worker's own events -------------------------------------------------------------------------------- */
@@ -313,6 +322,7 @@ void member_on_failure(Member *m, Err code, const char *sentence) {
 }
 
 void member_on_stop(Member *m, uint64_t now_ms) {
+    m->now_ms = now_ms;
     if (m->state == WORKING) {
         m->state = LEAVING;
         m->leaving_ms = now_ms;
@@ -329,10 +339,10 @@ void member_open(Member **out, const DataInfo *info, const char *manifest, const
     m->info = info;
     m->manifest = manifest;
     m->scheduler = scheduler;
-    m->opened_ms = m->heard_ms = m->heartbeat_ms = now_ms;
+    m->now_ms = m->opened_ms = m->heard_ms = m->heartbeat_ms = now_ms;
     config_defaults(&m->config);
     *out = m;
-    say_hello(m, now_ms);
+    say_hello(m);
 }
 
 void member_close(Member **m) {

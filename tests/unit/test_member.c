@@ -248,6 +248,39 @@ static void a_lease_is_asked_for_once_every_server_has_granted_credit(void **sta
     assert_int_equal(f->n_viewed, 1);
 }
 
+/* Whatever the scheduler says may be lost with a connection: a worker that holds no lease goes on asking for what it
+ * waits for. */
+static uint32_t count_sent(const Fixture *f, MessageType type) {
+    uint32_t n = 0;
+    for (int i = 0; i < f->n_sent; i++)
+        n += f->sent[i].type == type;
+    return n;
+}
+
+static void a_view_that_was_lost_is_asked_for_again(void **state) {
+    Fixture *f = *state;
+    welcome(f);
+    uint32_t n = count_sent(f, MESSAGE_HELLO);
+    wait_ms(f, 3000);
+    assert_int_equal(count_sent(f, MESSAGE_HELLO), n + 3);
+    view(f);
+    wait_ms(f, 3000);
+    assert_int_equal(count_sent(f, MESSAGE_HELLO), n + 3);
+}
+
+static void a_lease_that_was_lost_is_asked_for_again(void **state) {
+    Fixture *f = *state;
+    welcome(f);
+    view(f);
+    member_on_connected(f->member);
+    assert_int_equal(count_sent(f, MESSAGE_LEASE_ASK), 1);
+    wait_ms(f, 3000);
+    assert_int_equal(count_sent(f, MESSAGE_LEASE_ASK), 1 + 3);
+    lease(f, 5, 2);
+    wait_ms(f, 3000);
+    assert_int_equal(count_sent(f, MESSAGE_LEASE_ASK), 1 + 3);
+}
+
 static void a_lease_becomes_steps_and_its_end_asks_for_the_next(void **state) {
     Fixture *f = *state;
     go_to_work(f);
@@ -417,6 +450,8 @@ int main(void) {
         MEMBER_TEST(hello_carries_the_data_set_and_is_said_until_answered),
         MEMBER_TEST(a_scheduler_that_never_answers_is_named_after_join_s),
         MEMBER_TEST(a_lease_is_asked_for_once_every_server_has_granted_credit),
+        MEMBER_TEST(a_view_that_was_lost_is_asked_for_again),
+        MEMBER_TEST(a_lease_that_was_lost_is_asked_for_again),
         MEMBER_TEST(a_lease_becomes_steps_and_its_end_asks_for_the_next),
         MEMBER_TEST(a_revoked_lease_is_given_back_and_another_is_asked_for),
         MEMBER_TEST(heartbeats_tell_of_the_lease_in_hand),

@@ -494,6 +494,28 @@ static void a_stop_leases_only_steps_that_some_servers_have_and_others_lack(void
     world_free(w);
 }
 
+/* LEASE_ASK is repeated: one may cross the LEASE, whose worker is at work when the cut drains. */
+static void a_question_that_crossed_its_lease_does_not_free_it(void **state) {
+    (void)state;
+    World *w = world_new(2, 1);
+    Message lease, m;
+    start(w);
+    lease = expect(w, MESSAGE_LEASE, WORKER);
+    scheduler_on_stop(w->s, w->now_ms);
+    ask(w, WORKER);
+    expect_none(w, MESSAGE_REPORT_ASK, SERVER);
+    m = expect(w, MESSAGE_LEASE, WORKER); /* in case the first was lost */
+    assert_int_equal(m.lease.lease, lease.lease.lease);
+    message_free(&m);
+    pass_ms(w, 1100, (uint64_t[]){SERVER, SERVER + 1, WORKER, 0});
+    forget(w, MESSAGE_LEASE_REVOKE);
+    end_lease(w, WORKER, lease.lease.lease, false);
+    m = expect(w, MESSAGE_REPORT_ASK, SERVER);
+    message_free(&m);
+    message_free(&lease);
+    world_free(w);
+}
+
 static void a_stop_of_a_worker_that_has_died_is_repaired_by_another(void **state) {
     (void)state;
     World *w = world_new(2, 2);
@@ -687,6 +709,7 @@ int main(void) {
         cmocka_unit_test(a_report_that_does_not_fit_drops_the_server),
         cmocka_unit_test(losses_are_the_means_of_what_servers_summed),
         cmocka_unit_test(a_stop_leases_only_steps_that_some_servers_have_and_others_lack),
+        cmocka_unit_test(a_question_that_crossed_its_lease_does_not_free_it),
         cmocka_unit_test(a_stop_of_a_worker_that_has_died_is_repaired_by_another),
         cmocka_unit_test(a_stop_before_anything_was_trained_writes_nothing),
         cmocka_unit_test(a_stop_in_the_cut_of_an_epoch_lets_it_end),
