@@ -69,8 +69,8 @@ static void end_lease(Scheduler *s, const Lease *lease, bool is_done) {
     lease_end(&s->book, lease->id, is_done);
 }
 
-/* It had no lease when it asked. If we think otherwise a message was lost, or is under way: with the same work once more
- * both cases end in LEASE_END, in a cut soon, because it is revoked until then. */
+/* It had no lease when it asked. If we think otherwise a message was lost, or is under way: with the same work once
+ * more both cases end in LEASE_END, in a cut soon, because it is revoked until then. */
 void leases_on_ask(Scheduler *s, Member *worker) {
     const Lease *lease = lease_of(&s->book, worker->peer);
     if (lease)
