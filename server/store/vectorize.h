@@ -9,7 +9,7 @@
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(MANGROVE_SANITIZED)
 #define VECTORIZE                                                                                                      \
-    __attribute__((optimize("O3", "fp-contract=off"), target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+    __attribute__((optimize("O3", "fp-contract=off"), target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define VECTORIZE
 #endif
