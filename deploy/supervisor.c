@@ -65,6 +65,7 @@ int supervisor_start(Supervisor *s, const char *name, const char *log_path, cons
         char program[SUPERVISOR_PATH] = "";
         if (readlink("/proc/self/exe", program, sizeof program - 1) > 0)
             execv(program, (char *const *)argv);
+        execv("/proc/self/exe", (char *const *)argv); /* where the file was replaced meanwhile */
         log_die(ERR_FAILED, "cannot start %s: %m", name);
     }
     if (output_fd) {
