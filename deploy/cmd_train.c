@@ -74,24 +74,28 @@ static Err start_roles(Supervisor *s, const Config *config, const char *endpoint
 
 enum { SCHEDULER = 0 }; /* index of the first child */
 
-/* Waits for the line "scheduler ENDPOINT" on the pipe. */
+/* Its output has ended, and so does it, but a moment later. */
+static Err scheduler_has_ended(Supervisor *s) {
+    for (uint64_t end_ms = clock_now_ms() + END_MS; s->children[SCHEDULER].is_running && clock_now_ms() < end_ms;)
+        supervisor_wait(s, CONTROL_MS, -1);
+    return err_fail(ERR_FAILED, "the scheduler closed its output before it named its endpoint");
+}
+
+/* Waits for the line "scheduler ENDPOINT" on the pipe. An error with s->first_failed >= 0 has been said already. */
 static Err read_endpoint(Supervisor *s, int fd, const Config *config, char *endpoint, size_t size) {
     char line[ENDPOINT_BYTES];
     size_t used = 0;
-    uint64_t waited_ms = 0;
+    uint64_t end_ms = clock_now_ms() + (uint64_t)config->cluster.join_s * 1000;
     while (used < sizeof line - 1) {
-        bool has_input = supervisor_wait(s, CONTROL_MS, fd);
-        if (has_input && read(fd, line + used, 1) == 1) {
+        if (supervisor_wait(s, CONTROL_MS, fd)) {
+            if (read(fd, line + used, 1) != 1)
+                return scheduler_has_ended(s);
             if (line[used] == '\n')
                 break;
             used++;
-            continue;
-        }
-        waited_ms += CONTROL_MS;
-        if (!s->children[SCHEDULER].is_running || has_input)
-            return ERR_FAILED; /* it has said why */
-        if (waited_ms > (uint64_t)config->cluster.join_s * 1000)
+        } else if (clock_now_ms() > end_ms) {
             return err_fail(ERR_TIMEOUT, "the scheduler did not start within %d s", config->cluster.join_s);
+        }
     }
     line[used] = 0;
     if (strncmp(line, "scheduler ", 10))
@@ -100,11 +104,13 @@ static Err read_endpoint(Supervisor *s, int fd, const Config *config, char *endp
     return OK;
 }
 
-static void pass_on(int fd) {
+/* False at the end of the output. */
+static bool pass_on(int fd) {
     char buffer[4096];
     ssize_t n = read(fd, buffer, sizeof buffer);
     if (n > 0 && fwrite(buffer, 1, (size_t)n, stdout) == (size_t)n)
         fflush(stdout);
+    return n > 0;
 }
 
 /* What a stop by the user means: the first asks the scheduler to finish, a second ends everything at once. */
@@ -139,7 +145,8 @@ static void watch(Supervisor *s, int fd) {
         if (ending_since_ms)
             step = press(s, clock_now_ms() - ending_since_ms, step);
     }
-    pass_on(fd);
+    while (pass_on(fd)) /* what the pipe still holds */
+        ;
 }
 
 /* The last thing printed is the first cause. */
@@ -150,7 +157,7 @@ static int outcome(const Supervisor *s, const Config *config) {
     const Child *cause = &s->children[s->first_failed];
     int code = child_exit_code(cause);
     if (code == err_exit_code(ERR_STOPPED) && child_exit_code(scheduler) == code) {
-        fprintf(stderr, "mangrove: stopped as asked; the snapshot is in %s/snapshots\n", config->run_dir);
+        fprintf(stderr, "mangrove: stopped before the end\n"); /* the scheduler has said why, and where the state is */
         return code;
     }
     child_print_failure(cause);
@@ -221,13 +228,18 @@ static const struct argp_option OPTIONS[] = {
 int cmd_train(int argc, char **argv) {
     static TrainArguments a;
     static Config config;
-    const struct argp argp = {OPTIONS, parse, "CONFIG",
-                              "Example: mangrove train configs/quickstart.yaml --set train.seed=2\n\n"
-                              "Trains on this machine with a scheduler, servers and workers, each a process, and writes "
-                              "metrics, logs and snapshots into run.dir.\v"
-                              "Ctrl-C finishes the steps in hand, writes a snapshot and ends with code 75; a second "
-                              "ctrl-C ends at once.",
-                              NULL, NULL, NULL};
+    const struct argp argp = {
+        OPTIONS,
+        parse,
+        "CONFIG",
+        "Example: mangrove train configs/quickstart.yaml --set train.seed=2\n\n"
+        "Trains on this machine with a scheduler, servers and workers, each a process, and writes "
+        "metrics, logs and snapshots into run.dir.\v"
+        "Ctrl-C finishes the steps in hand, writes a snapshot and ends with code 75; a second "
+        "ctrl-C ends at once.",
+        NULL,
+        NULL,
+        NULL};
     argp_err_exit_status = err_exit_code(ERR_USAGE);
     argp_parse(&argp, argc, argv, 0, NULL, &a);
     Err err = config_load(&config, a.config_path, a.sets, a.n_sets);

@@ -1,0 +1,50 @@
+# `mangrove train` as the parent of its roles: what it passes on and how it ends.
+load cluster
+
+setup_file() {
+    export DATA="$BATS_FILE_TMPDIR/data"
+    make_data "$DATA" >/dev/null
+}
+
+setup() {
+    RUN="$BATS_TEST_TMPDIR/run" CONFIG="$BATS_TEST_TMPDIR/config.yaml"
+    make_config "$CONFIG" "$DATA" "$RUN"
+}
+
+teardown() { kill_spawned; }
+
+# The scheduler closes its output a moment before it can be waited for: once in twenty times that was taken for a
+# failure of its own. Sixty times: that goes unseen in one of twenty runs.
+@test "a scheduler that refuses to start gives train its exit code and is named" {
+    mkdir -p "$RUN"
+    echo '{}' >"$RUN/metrics.jsonl" # an earlier run
+    for ((i = 0; i < 60; i++)); do
+        run mangrove train "$CONFIG"
+        [ "$status" -eq 3 ] || { echo "$status: $output"; false; }
+    done
+    [[ $output == *"holds an earlier run"*"scheduler"*"ended with exit code 3"* ]]
+}
+
+# The reader takes nothing before the scheduler has printed everything. By then 60 epochs have filled its pipe of one page, train's
+# buffer, and more than another one of the pipe between scheduler and train.
+@test "the result is whole behind a reader that is slow" {
+    mkfifo "$BATS_TEST_TMPDIR/out"
+    cat >"$BATS_TEST_TMPDIR/reader.py" <<'PYTHON'
+import fcntl, pathlib, sys, time
+here = pathlib.Path(sys.argv[1])
+log = here / "train.log"
+with open(here / "out") as out:
+    fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, 4096)
+    deadline = time.monotonic() + 100
+    while not (log.exists() and "complete:" in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    sys.stdout.write(out.read())
+PYTHON
+    spawn reader "$PYTHON" "$BATS_TEST_TMPDIR/reader.py" "$BATS_TEST_TMPDIR"
+    OUT="$BATS_TEST_TMPDIR/out" spawn train sh -c '"$0" train "$@" >"$OUT"' "$MANGROVE" "$CONFIG" --set train.epochs=60 \
+        --set train.patience=60 --set train.batch=500 --set snapshot.enabled=false --set train.consistency=async \
+        --set train.ranks=1
+    poll 120 is_gone reader
+    [ "$(grep -c '^ *[0-9][0-9]* *[AB] ' "$BATS_TEST_TMPDIR/reader.log")" -eq 120 ]
+    tail -n 1 "$BATS_TEST_TMPDIR/reader.log" | grep -q "cold first"
+}
