@@ -58,7 +58,6 @@ typedef struct Local {
     const Schema *written_schema;
     char write_dir[MESSAGE_TEXT];
     uint64_t clock_ms, ticked_ms;
-    sigset_t stop_signals;
     bool is_finished;
     Err code;
     char sentence[MESSAGE_TEXT];
@@ -216,6 +215,23 @@ static void on_worker_finished(void *ctx, Err code, const char *sentence) {
     log_debug("the worker has ended: %s %s", err_text(code), sentence);
 }
 
+/* ---- signals ------------------------------------------------------------------------------------------------ */
+
+/* All that a handler may touch. A handler it has to be: signals that are blocked here and waited for would go to
+ * OpenBLAS's idle threads, which were there before main, and end the process. */
+static volatile sig_atomic_t is_asked_to_stop;
+
+static void on_signal(int number) {
+    (void)number;
+    is_asked_to_stop = 1;
+}
+
+static void handle_signals(void (*handler)(int)) {
+    const struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
 /* ---- turns -------------------------------------------------------------------------------------------------- */
 
 /* Steps of at most a second: a process that was stopped meanwhile blames nobody for it. */
@@ -230,10 +246,11 @@ static bool advance_clock(Local *l) {
 
 /* The first ctrl-C asks for the end; after it the signals do again what they do. */
 static void take_signals(Local *l) {
-    if (sigtimedwait(&l->stop_signals, NULL, &(struct timespec){0}) < 0)
+    if (!is_asked_to_stop)
         return;
+    is_asked_to_stop = 0;
+    handle_signals(SIG_DFL);
     log_info("stopping: a snapshot is written first; once more ends at once");
-    sigprocmask(SIG_UNBLOCK, &l->stop_signals, NULL);
     scheduler_on_stop(l->scheduler, l->clock_ms);
 }
 
@@ -307,6 +324,7 @@ static Err open_roles(Local *l) {
                               .finished = on_finished};
     SessionEnv session = {.ctx = l,
                           .outbox = {l, from_server},
+                          .host = "this process",
                           .schema = derive_schema,
                           .write = on_write,
                           .finished = on_server_finished};
@@ -320,7 +338,7 @@ static Err open_roles(Local *l) {
                         .finished = on_worker_finished};
     Err err = scheduler_open(&l->scheduler, &l->config, l->config_text, AT_SCHEDULER, &scheduler, l->clock_ms);
     if (!err)
-        err = session_open(&l->session, AT_SERVER, "in this process", &session, l->clock_ms);
+        err = session_open(&l->session, AT_SERVER, "no address", &session, l->clock_ms);
     if (!err)
         member_open(&l->member, dataset_info(l->data), dataset_manifest(l->data), "this process", &member, l->clock_ms);
     return err;
@@ -361,10 +379,7 @@ static void close_all(Local *l) {
 
 Err local_train(const Config *config) {
     Local *l = must_calloc(1, sizeof *l);
-    sigemptyset(&l->stop_signals);
-    sigaddset(&l->stop_signals, SIGINT);
-    sigaddset(&l->stop_signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &l->stop_signals, NULL);
+    handle_signals(on_signal);
     Err err = open_all(l, config);
     if (!err) {
         run(l);
