@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,4 +143,21 @@ void ranking_metrics(const float *scores, const uint32_t *users, uint64_t n, uin
     }
     out->auc = group_auc(scores, NULL, n, n_candidates);
     out->wauc = group_auc(scores, users, n, n_candidates);
+}
+
+int ranking_named(const RankingMetrics *m, const EvalConfig *eval, NamedMetric out[RANKING_MAX_NAMED]) {
+    int n = 0;
+    out[n++] = (NamedMetric){.name = "wauc", .value = m->wauc};
+    out[n++] = (NamedMetric){.name = "auc", .value = m->auc};
+    out[n++] = (NamedMetric){.name = "mrr", .value = m->mrr};
+    for (int i = 0; i < eval->n_ks; i++, n++) {
+        out[n] = (NamedMetric){.value = m->ndcg[i], .is_implied = eval->ks[i] == 1};
+        snprintf(out[n].name, sizeof out[n].name, "ndcg@%d", eval->ks[i]);
+    }
+    for (int i = 0; i < eval->n_ks; i++, n++) {
+        out[n] = (NamedMetric){.value = m->hr[i], .is_implied = eval->ks[i] >= RANKING_CANDIDATES};
+        snprintf(out[n].name, sizeof out[n].name, "hr@%d", eval->ks[i]);
+    }
+    out[n++] = (NamedMetric){.name = "logloss", .value = m->logloss};
+    return n;
 }

@@ -4,6 +4,7 @@
 #ifndef MANGROVE_COMMON_RANKING_H
 #define MANGROVE_COMMON_RANKING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/config.h"
@@ -11,18 +12,30 @@
 enum { RANKING_CANDIDATES = 10 }; /* of an evaluation instance: the positive and nine negatives */
 
 typedef struct RankingMetrics {
-    uint64_t n;                    /* positives */
-    double auc;                    /* over all rows pooled */
-    double wauc;                   /* AUC per user, weighted by the user's number of rows */
+    uint64_t n;  /* positives */
+    double auc;  /* over all rows pooled */
+    double wauc; /* AUC per user, weighted by the user's number of rows */
     double mrr;
-    double ndcg[CONFIG_MAX_KS];    /* at eval.ks[i] */
+    double ndcg[CONFIG_MAX_KS]; /* at eval.ks[i] */
     double hr[CONFIG_MAX_KS];
-    double logloss;                /* of sigma(score), mean over rows */
+    double logloss; /* of sigma(score), mean over rows */
 } RankingMetrics;
 
 /* scores (n, n_candidates), candidate 0 the positive; users (n). ks (n_ks). n > 0. O(n log n), allocates. The result
  * depends on the values alone, not on the order of the groups beyond rounding: groups are summed in their order. */
 void ranking_metrics(const float *scores, const uint32_t *users, uint64_t n, uint32_t n_candidates, const int *ks,
                      int n_ks, RankingMetrics *out);
+
+typedef struct NamedMetric {
+    char name[16];
+    double value;
+    bool is_implied; /* by the number of candidates (hr@10 of ten is 1) or another metric (ndcg@1 is hr@1): tables leave
+                        it out */
+} NamedMetric;
+
+enum { RANKING_MAX_NAMED = 4 + 2 * CONFIG_MAX_KS };
+
+/* All of them, in the order in which they are shown; returns their number. */
+int ranking_named(const RankingMetrics *m, const EvalConfig *eval, NamedMetric out[RANKING_MAX_NAMED]);
 
 #endif

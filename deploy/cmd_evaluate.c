@@ -1,5 +1,6 @@
 /* mangrove evaluate: metrics of snapshots, side by side, without a cluster. */
 #include <argp.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "common/log.h"
 #include "deploy/commands.h"
 #include "deploy/evaluate_snapshot.h"
+#include "server/metrics_json.h"
 #include "worker/ops/gemm.h"
 
 enum { MAX_SNAPSHOTS = 32 };
@@ -23,44 +25,30 @@ typedef struct Arguments {
 
 /* ---- printing ----------------------------------------------------------------------------------------------- */
 
-typedef void (*PrintMetric)(const char *name, double value);
-
-/* Every metric that is not a count, in the order in which they are shown. */
-static void for_each_metric(const RankingMetrics *m, const EvalConfig *eval, PrintMetric print) {
-    char name[32];
-    print("wauc", m->wauc);
-    print("auc", m->auc);
-    print("mrr", m->mrr);
-    for (int i = 0; i < eval->n_ks; i++) {
-        snprintf(name, sizeof name, "ndcg@%d", eval->ks[i]);
-        print(name, m->ndcg[i]);
+/* What the table shows: values, or, of NULL, names. */
+static void print_metrics(const EvalConfig *eval, const RankingMetrics *m) {
+    static const RankingMetrics NONE;
+    NamedMetric named[RANKING_MAX_NAMED];
+    int n = ranking_named(m ? m : &NONE, eval, named);
+    for (int i = 0; i < n; i++) {
+        if (named[i].is_implied)
+            continue;
+        if (m)
+            printf(" %8.6f", named[i].value);
+        else
+            printf(" %8s", named[i].name);
     }
-    for (int i = 0; i < eval->n_ks; i++) {
-        snprintf(name, sizeof name, "hr@%d", eval->ks[i]);
-        print(name, m->hr[i]);
-    }
-    print("logloss", m->logloss);
-}
-
-static void print_name(const char *name, double value) {
-    (void)value;
-    printf(" %8s", name);
-}
-
-static void print_value(const char *name, double value) {
-    (void)name;
-    printf(" %8.6f", value);
 }
 
 static void print_domain(const EvaluatedSnapshot *results, const Arguments *a, int d) {
     printf("domain %c%24s", "AB"[d], "epoch");
-    for_each_metric(&results->metrics[d], &results->eval, print_name);
+    print_metrics(&results->eval, NULL);
     printf(" positives\n");
     for (int i = 0; i < a->n_dirs; i++) {
         const EvaluatedSnapshot *r = &results[i];
         const char *kind = r->is_backbone ? " backbone" : "";
         printf("  %.16s%-*s %5u", r->model, 24 - (int)strlen(r->model), kind, r->epoch[d]);
-        for_each_metric(&r->metrics[d], &r->eval, print_value);
+        print_metrics(&r->eval, &r->metrics[d]);
         printf(" %9llu  %s\n", (unsigned long long)r->metrics[d].n, a->dirs[i]);
     }
     for (int i = 0; i < N_PROBES; i++) {
@@ -77,41 +65,32 @@ static void print_table(const EvaluatedSnapshot *results, const Arguments *a) {
         print_domain(results, a, d);
 }
 
-static void print_member(const char *name, double value) {
-    printf(",\"%s\":%.17g", name, value);
+static json_t *probes_json(const Probe *probes) {
+    json_t *json = json_object();
+    for (int i = 0; i < N_PROBES; i++)
+        json_object_set_new(
+            json, PROBE_NAMES[i],
+            json_pack("{s:f, s:f, s:f}", "wauc", probes[i].wauc, "auc", probes[i].auc, "mrr", probes[i].mrr));
+    return json;
 }
 
-static void print_string(const char *text) {
-    putchar('"');
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\')
-            putchar('\\');
-        if ((unsigned char)*text < 0x20)
-            printf("\\u%04x", *text);
-        else
-            putchar(*text);
-    }
-    putchar('"');
+static json_t *domain_json(const EvaluatedSnapshot *r, int d) {
+    json_t *json = metrics_json(&r->metrics[d], &r->eval);
+    json_object_set_new(json, "epoch", json_integer(r->epoch[d]));
+    json_object_set_new(json, "probes", probes_json(r->probes[d]));
+    return json;
 }
 
-/* One line a snapshot. */
+/* One line a snapshot; 17 digits give a double back to the last bit. */
 static void print_json(const EvaluatedSnapshot *r, const char *dir, Split split) {
-    printf("{\"snapshot\":");
-    print_string(dir);
-    printf(",\"model\":\"%s\",\"split\":\"%s\",\"protocol\":\"%s\"", r->model, SPLIT_NAMES[split],
-           PROTOCOL_NAMES[r->protocol]);
-    for (int d = 0; d < N_DOMAINS; d++) {
-        printf(",\"%c\":{\"epoch\":%u,\"n\":%llu", "AB"[d], r -> epoch[d], (unsigned long long)r -> metrics[d].n);
-        for_each_metric(&r->metrics[d], &r->eval, print_member);
-        printf(",\"probes\":{");
-        for (int i = 0; i < N_PROBES; i++) {
-            const Probe *p = &r->probes[d][i];
-            printf("%s\"%s\":{\"wauc\":%.17g,\"auc\":%.17g,\"mrr\":%.17g}", i ? "," : "", PROBE_NAMES[i], p->wauc,
-                   p->auc, p->mrr);
-        }
-        printf("}}");
-    }
-    printf("}\n");
+    json_t *name = json_string(dir); /* NULL: not UTF-8 */
+    json_t *json = json_pack("{s:o, s:s, s:b, s:s, s:s, s:o, s:o}", "snapshot", name ? name : json_null(), "model",
+                             r->model, "backbone_only", (int)r->is_backbone, "split", SPLIT_NAMES[split], "protocol",
+                             PROTOCOL_NAMES[r->protocol], "A", domain_json(r, DOMAIN_A), "B", domain_json(r, DOMAIN_B));
+    if (json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(17)))
+        log_die(ERR_MEMORY, "cannot write the metrics of %s as JSON", dir);
+    putchar('\n');
+    json_decref(json);
 }
 
 static Err check_alike(const EvaluatedSnapshot *results, const Arguments *a) {

@@ -70,29 +70,26 @@ static void clear_line(const Report *r) {
         fputs("\r\033[K", stderr);
 }
 
-static void print_names(const EvalConfig *eval) {
-    printf(" %7s %7s %7s", "wauc", "auc", "mrr");
-    for (int k = 0; k < eval->n_ks; k++)
-        printf("  ndcg@%-3d", eval->ks[k]);
-    for (int k = 0; k < eval->n_ks; k++)
-        printf("   hr@%-3d", eval->ks[k]);
-    printf(" %8s", "logloss");
-}
-
+/* What a table shows: values, or, of NULL, names. */
 static void print_metrics(const EvalConfig *eval, const RankingMetrics *m) {
-    printf(" %7.4f %7.4f %7.4f", m->wauc, m->auc, m->mrr);
-    for (int k = 0; k < eval->n_ks; k++)
-        printf("  %8.4f", m->ndcg[k]);
-    for (int k = 0; k < eval->n_ks; k++)
-        printf("  %7.4f", m->hr[k]);
-    printf(" %8.4f", m->logloss);
+    static const RankingMetrics NONE;
+    NamedMetric named[RANKING_MAX_NAMED];
+    int n = ranking_named(m ? m : &NONE, eval, named);
+    for (int i = 0; i < n; i++) {
+        if (named[i].is_implied)
+            continue;
+        if (m)
+            printf(" %8.4f", named[i].value);
+        else
+            printf(" %8s", named[i].name);
+    }
 }
 
 void report_epoch(Report *r, const EpochResult *e) {
     clear_line(r);
     if (!r->has_header) {
         printf("%5s %6s %8s %9s", "epoch", "domain", "loss", "regular.");
-        print_names(&r->config->eval);
+        print_metrics(&r->config->eval, NULL);
         puts("  (validation)");
         r->has_header = true;
     }
@@ -112,7 +109,7 @@ void report_epoch(Report *r, const EpochResult *e) {
 static void print_probes(const DataInfo *data, Protocol protocol, int domain) {
     for (int i = 0; i < N_PROBES; i++) {
         const Probe *p = &data->probes[protocol][domain][SPLIT_TEST][i];
-        printf("%6s %-14s %5s %7.4f %7.4f %7.4f\n", "", PROBE_NAMES[i], "", p->wauc, p->auc, p->mrr);
+        printf("%6s %-14s %5s %8.4f %8.4f %8.4f\n", "", PROBE_NAMES[i], "", p->wauc, p->auc, p->mrr);
     }
 }
 
@@ -125,7 +122,7 @@ void report_final(Report *r, const DataInfo *data) {
            "user\n"
            "%6s %-14s %5s",
            protocol == PROTOCOL_WARM ? "warm" : "all", "domain", "", "epoch");
-    print_names(&r->config->eval);
+    print_metrics(&r->config->eval, NULL);
     putchar('\n');
     for (int d = 0; d < N_DOMAINS; d++) {
         if (!r->test_epoch[d])

@@ -15,6 +15,7 @@
 
 #include "common/files.h"
 #include "common/log.h"
+#include "server/metrics_json.h"
 #include "server/report.h"
 #include "server/snapshot.h"
 
@@ -149,26 +150,14 @@ static Err write_line(FILE *file, const char *name, json_t *line, bool is_durabl
     return err;
 }
 
-static json_t *metrics_json(const EvalConfig *eval, const RankingMetrics *m) {
-    char key[32];
-    json_t *o = json_pack("{s:I, s:f, s:f, s:f}", "n", (json_int_t)m->n, "auc", m->auc, "wauc", m->wauc, "mrr", m->mrr);
-    for (int k = 0; k < eval->n_ks; k++) {
-        snprintf(key, sizeof key, "ndcg@%d", eval->ks[k]);
-        json_object_set_new(o, key, json_real(m->ndcg[k]));
-        snprintf(key, sizeof key, "hr@%d", eval->ks[k]);
-        json_object_set_new(o, key, json_real(m->hr[k]));
-    }
-    json_object_set_new(o, "logloss", json_real(m->logloss));
-    return o;
-}
-
 static json_t *split_json(const EvalConfig *eval, const EpochResult *e, int domain, Split split) {
-    return e->is_scored[domain][split] ? metrics_json(eval, &e->metrics[domain][split]) : json_null();
+    return e->is_scored[domain][split] ? metrics_json(&e->metrics[domain][split], eval) : json_null();
 }
 
 static json_t *domain_json(const EvalConfig *eval, const EpochResult *e, int d) {
-    return json_pack("{s:f, s:f, s:f, s:I, s:I, s:I, s:o, s:o}", "loss", e->data_loss[d], "regulariser",
-                     e->regulariser[d], "watch", e->watch[d], "steps", (json_int_t)e->n_steps[d], "best_epoch", (json_int_t)e->best_epoch[d], "stale",
+    return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o}", "loss", metrics_json_number(e->data_loss[d]),
+                     "regulariser", metrics_json_number(e->regulariser[d]), "watch", metrics_json_number(e->watch[d]),
+                     "steps", (json_int_t)e->n_steps[d], "best_epoch", (json_int_t)e->best_epoch[d], "stale",
                      (json_int_t)e->stale[d], "valid", split_json(eval, e, d, SPLIT_VALID), "test",
                      split_json(eval, e, d, SPLIT_TEST));
 }

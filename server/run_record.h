@@ -7,7 +7,7 @@
  *   run.dir/snapshots/       snapshot.h
  *
  * metrics.jsonl:  {"epoch": 1, "A": {"loss", "regulariser", "watch", "steps", "best_epoch", "stale",
- *                 "valid": {"n", "auc", "wauc", "mrr", "ndcg@10", "hr@3", "logloss"}, "test": {..} or null}, "B": {..}}
+ *                 "valid": metrics_json.h, "test": the same or null}, "B": {..}}
  * perf.jsonl:     {"seconds", "epoch", "phase", "steps_done", "steps", "instances", "instances_per_s", "workers",
  *                 "servers", "rows", "bytes", "sent_bytes", "received_bytes"} */
 #ifndef MANGROVE_SERVER_RUN_RECORD_H

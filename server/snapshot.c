@@ -3,13 +3,13 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/files.h"
 #include "common/log.h"
+#include "server/metrics_json.h"
 #include "server/snapshot_manifest.h"
 
 /* ---- commit --------------------------------------------------------------------------------------------------- */
@@ -111,30 +111,12 @@ Err snapshot_commit(const SnapshotFacts *facts, const Config *config, const char
 
 /* ---- evaluation ----------------------------------------------------------------------------------------------- */
 
-static json_t *number(double x) {
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
-static json_t *metrics_json(const RankingMetrics *m, const EvalConfig *eval) {
-    json_t *json = json_pack("{s:I, s:o, s:o, s:o}", "n", (json_int_t)m->n, "auc", number(m->auc), "wauc",
-                             number(m->wauc), "mrr", number(m->mrr));
-    for (int i = 0; i < eval->n_ks; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "ndcg@%d", eval->ks[i]);
-        json_object_set_new(json, name, number(m->ndcg[i]));
-        snprintf(name, sizeof name, "hr@%d", eval->ks[i]);
-        json_object_set_new(json, name, number(m->hr[i]));
-    }
-    json_object_set_new(json, "logloss", number(m->logloss));
-    return json;
-}
-
 static json_t *domain_json(const EpochResult *r, int d, const EvalConfig *eval) {
     static const char *const NAMES[N_SPLITS] = {[SPLIT_VALID] = "valid", [SPLIT_TEST] = "test"};
     json_t *json =
-        json_pack("{s:o, s:o, s:I, s:b, s:I, s:I}", "data_loss", number(r->data_loss[d]), "regulariser",
-                  number(r->regulariser[d]), "steps", (json_int_t)r->n_steps[d], "is_best", (int)r->is_best[d],
-                  "best_epoch", (json_int_t)r->best_epoch[d], "stale", (json_int_t)r->stale[d]);
+        json_pack("{s:o, s:o, s:I, s:b, s:I, s:I}", "data_loss", metrics_json_number(r->data_loss[d]), "regulariser",
+                  metrics_json_number(r->regulariser[d]), "steps", (json_int_t)r->n_steps[d], "is_best",
+                  (int)r->is_best[d], "best_epoch", (json_int_t)r->best_epoch[d], "stale", (json_int_t)r->stale[d]);
     for (int split = SPLIT_VALID; split < N_SPLITS; split++)
         if (r->is_scored[d][split])
             json_object_set_new(json, NAMES[split], metrics_json(&r->metrics[d][split], eval));

@@ -181,6 +181,25 @@ static void order_of_the_groups_does_not_matter(void **state) {
     assert_near(got.logloss, want.logloss);
 }
 
+static void tables_leave_out_what_follows_from_something_else(void **state) {
+    (void)state;
+    const EvalConfig eval = {.ks = {10, 1, 5}, .n_ks = 3};
+    const RankingMetrics m = {.auc = 1, .wauc = 2, .mrr = 3, .ndcg = {4, 5, 6}, .hr = {7, 8, 9}, .logloss = 10};
+    static const struct {
+        const char *name;
+        double value;
+        bool is_implied;
+    } WANT[] = {{"wauc", 2, false},  {"auc", 1, false},     {"mrr", 3, false},  {"ndcg@10", 4, false},
+                {"ndcg@1", 5, true}, {"ndcg@5", 6, false},  {"hr@10", 7, true}, {"hr@1", 8, false},
+                {"hr@5", 9, false},  {"logloss", 10, false}};
+    NamedMetric got[RANKING_MAX_NAMED];
+    assert_int_equal(ranking_named(&m, &eval, got), sizeof WANT / sizeof *WANT);
+    for (size_t i = 0; i < sizeof WANT / sizeof *WANT; i++) {
+        assert_string_equal(got[i].name, WANT[i].name);
+        assert_true(got[i].value == WANT[i].value && got[i].is_implied == WANT[i].is_implied);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(metrics_equal_their_plain_definitions),
@@ -189,6 +208,7 @@ int main(void) {
         cmocka_unit_test(negative_and_huge_scores_keep_their_order),
         cmocka_unit_test(user_weight_is_the_number_of_rows),
         cmocka_unit_test(order_of_the_groups_does_not_matter),
+        cmocka_unit_test(tables_leave_out_what_follows_from_something_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
