@@ -94,7 +94,6 @@ int cmd_bench(int argc, char **argv) {
         ARGUMENTS,
         parse,
         "step [CONFIG]",
-        "Example: mangrove bench step configs/amazon.yaml --batch 200\n\n"
         "step: trains in one process with its own store as fast as it can; prints instances per second and what "
         "each phase of a step takes.",
         NULL,

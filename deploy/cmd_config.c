@@ -144,7 +144,6 @@ int cmd_config(int argc, char **argv) {
     const struct argp argp = {ARGUMENTS,
                               parse,
                               "[CONFIG]",
-                              "Example: mangrove config configs/amazon.yaml --set train.batch=100\n\n"
                               "Prints the effective configuration (defaults, then CONFIG, then the environment, then "
                               "--set) and the plan: rows, memory per server, bytes a batch, steps an epoch. The output "
                               "is itself a configuration.",

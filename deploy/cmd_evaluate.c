@@ -181,7 +181,6 @@ int cmd_evaluate(int argc, char **argv) {
         OPTIONS,
         parse,
         "SNAPSHOT...",
-        "Example: mangrove evaluate runs/quickstart/snapshots/epoch-0003 --data data/quickstart\n\n"
         "Prints the ranking metrics of snapshots side by side, with the rules that are blind to the "
         "user below them. A run's directory stands for its best snapshots: each domain is read from "
         "that of its best validation epoch. Needs no cluster.",

@@ -138,7 +138,6 @@ static const struct argp ARGP = {
     OPTIONS,
     parse,
     "A.csv B.csv --out DIR",
-    "Example: mangrove prepare ratings_Video_Games.csv.gz ratings_Toys_and_Games.csv.gz --out data/games_toys\n\n"
     "Reads the ratings of two domains (CSV as Amazon publishes it, CSV with a header, RecBole .inter; plain or gzip), "
     "splits them by time, draws the evaluation candidates and writes what workers map.",
     NULL,

@@ -63,7 +63,6 @@ int cmd_scheduler(int argc, char **argv) {
         OPTIONS,
         parse,
         "CONFIG",
-        "Example: mangrove scheduler configs/quickstart.yaml --bind tcp://127.0.0.1:7000\n\n"
         "Coordinates a run: waits for the servers and workers of the configuration, which need "
         "nothing but its address, deals the work, and writes metrics and snapshots into run.dir. "
         "Prints the line \"scheduler ENDPOINT\" first.\v"

@@ -50,7 +50,6 @@ int cmd_server(int argc, char **argv) {
         OPTIONS,
         parse,
         NULL,
-        "Example: mangrove server --scheduler tcp://127.0.0.1:7000\n\n"
         "Holds a share of the tables and applies what workers push. Everything else it learns from "
         "the scheduler; it waits until that is there.",
         NULL,

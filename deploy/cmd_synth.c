@@ -152,8 +152,7 @@ static error_t parse_preset(int key, char *arg, struct argp_state *state) {
     return 0;
 }
 
-static const char DOC[] = "Example: mangrove synth data/synthetic --preset transfer --seed 7\n\n"
-                          "Writes ratings_A.csv and ratings_B.csv of users whose interests, and items whose topics, "
+static const char DOC[] = "Writes ratings_A.csv and ratings_B.csv of users whose interests, and items whose topics, "
                           "hold in both domains, for "
                           "mangrove prepare.";
 

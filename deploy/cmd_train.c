@@ -232,7 +232,6 @@ int cmd_train(int argc, char **argv) {
         OPTIONS,
         parse,
         "CONFIG",
-        "Example: mangrove train configs/quickstart.yaml --set train.seed=2\n\n"
         "Trains on this machine with a scheduler, servers and workers, each a process, and writes "
         "metrics, logs and snapshots into run.dir.\v"
         "Ctrl-C finishes the steps in hand, writes a snapshot and ends with code 75; a second "

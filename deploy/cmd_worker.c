@@ -39,7 +39,6 @@ int cmd_worker(int argc, char **argv) {
     const struct argp argp = {OPTIONS,
                               parse,
                               NULL,
-                              "Example: mangrove worker --scheduler tcp://127.0.0.1:7000 --data data/quickstart\n\n"
                               "Computes steps of the run: asks the scheduler for work, pulls rows from the servers and "
                               "pushes gradients. Workers may come and go at any time.\v"
                               "SIGTERM gives the work back after the step in hand and ends with code 75.",

@@ -2,20 +2,27 @@
 #ifndef MANGROVE_DEPLOY_COMMANDS_H
 #define MANGROVE_DEPLOY_COMMANDS_H
 
-/* X(name, sentence) in the order of the help text. */
+/* X(name, sentence, example) in the order of the help text; the example is the first line of the command's --help. */
 #define COMMANDS(X)                                                                                                    \
-    X(prepare, "turn two ratings files into a prepared data set")                                                      \
-    X(synth, "write synthetic ratings of two domains")                                                                 \
-    X(train, "train on this machine: forks and supervises all roles, or --local")                                      \
-    X(scheduler, "run the scheduler of a cluster")                                                                     \
-    X(server, "run one parameter server of a cluster")                                                                 \
-    X(worker, "run one worker of a cluster")                                                                           \
-    X(evaluate, "print the metrics of a snapshot")                                                                     \
-    X(bench, "measure: step, one process training as fast as it can")                                                  \
-    X(config, "show the effective configuration and what a run will cost")
+    X(prepare, "turn two ratings files into a prepared data set",                                                      \
+      "mangrove prepare ratings_Video_Games.csv.gz ratings_Toys_and_Games.csv.gz --out data/games_toys")               \
+    X(synth, "write synthetic ratings of two domains", "mangrove synth data/synthetic --preset transfer --seed 7")     \
+    X(train, "train on this machine: forks and supervises all roles, or --local",                                      \
+      "mangrove train configs/quickstart.yaml --set train.seed=2")                                                     \
+    X(scheduler, "run the scheduler of a cluster",                                                                     \
+      "mangrove scheduler configs/quickstart.yaml --bind tcp://127.0.0.1:7000")                                        \
+    X(server, "run one parameter server of a cluster", "mangrove server --scheduler tcp://127.0.0.1:7000")             \
+    X(worker, "run one worker of a cluster",                                                                           \
+      "mangrove worker --scheduler tcp://127.0.0.1:7000 --data data/quickstart")                                       \
+    X(evaluate, "print the metrics of a snapshot",                                                                     \
+      "mangrove evaluate runs/quickstart/snapshots/epoch-0003 --data data/quickstart")                                 \
+    X(bench, "measure: step, one process training as fast as it can",                                                  \
+      "mangrove bench step configs/amazon.yaml --batch 200")                                                           \
+    X(config, "show the effective configuration and what a run will cost",                                             \
+      "mangrove config configs/amazon.yaml --set train.batch=100")
 
 /* argv[0] is "mangrove <name>". Returns the exit code. */
-#define X(name, sentence) int cmd_##name(int argc, char **argv);
+#define X(name, sentence, example) int cmd_##name(int argc, char **argv);
 COMMANDS(X)
 #undef X
 

@@ -27,10 +27,10 @@ prepare() {
 @test "help begins with an example and exits 0" {
     run "$MANGROVE" prepare --help
     [ "$status" -eq 0 ]
-    [[ "${lines[1]}" == "Example: mangrove prepare "* ]]
+    [[ "${lines[0]}" == "Example: mangrove prepare "* ]]
     run "$MANGROVE" synth --help
     [ "$status" -eq 0 ]
-    [[ "${lines[1]}" == "Example: mangrove synth "* ]]
+    [[ "${lines[0]}" == "Example: mangrove synth "* ]]
 }
 
 @test "wrong usage exits 2 and says what was expected" {

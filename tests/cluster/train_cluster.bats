@@ -175,8 +175,8 @@ PYTHON
 }
 
 @test "each role shows an example first and refuses nonsense with code 2" {
-    for role in scheduler server worker evaluate; do
-        mangrove $role --help | sed -n 2p | grep -q "^Example: mangrove $role "
+    for role in train scheduler server worker evaluate; do
+        mangrove $role --help | head -n 1 | grep -q "^Example: mangrove $role "
         run mangrove $role --no-such-option
         [ "$status" -eq 2 ]
     done
