@@ -8,7 +8,7 @@
 
 #include "common/log.h"
 
-enum { PLAIN_LINE_MS = 10 * 1000, LINE = 256 };
+enum { PLAIN_LINE_MS = 10 * 1000, LINE = 256, ESTIMATE_MS = 3000 /* servers report every two seconds */ };
 
 void report_init(Report *r, const Config *config) {
     *r = (Report){.config = config, .is_terminal = isatty(STDERR_FILENO)};
@@ -32,14 +32,18 @@ static int add_training(const Report *r, const SchedulerProgress *p, uint64_t no
         n += snprintf(line + n, size - (size_t)n, "  loss A %.4f B %.4f", p->loss[DOMAIN_A], p->loss[DOMAIN_B]);
     if (p->instances_per_s > 0)
         n += snprintf(line + n, size - (size_t)n, "  %.0f instances/s", p->instances_per_s);
-    if (p->steps_done && p->steps_done < p->steps_total) {
+    if (p->steps_done && p->steps_done < p->steps_total && now_ms - r->epoch_ms >= ESTIMATE_MS) {
         report_duration((uint64_t)((double)(now_ms - r->epoch_ms) / 1000 * (1 / done - 1) + 0.5), left, sizeof left);
         n += snprintf(line + n, size - (size_t)n, "  %s left", left);
     }
     return n;
 }
 
-static void write_line(const Report *r, const SchedulerProgress *p, uint64_t now_ms, char *line, size_t size) {
+void report_line(Report *r, const SchedulerProgress *p, uint64_t now_ms, char *line, size_t size) {
+    if (p->epoch != r->epoch) {
+        r->epoch = p->epoch;
+        r->epoch_ms = now_ms;
+    }
     if (p->epoch == 0)
         snprintf(line, size, "waiting for others: %u of %d servers and %u of %d workers are here", p->n_servers,
                  r->config->cluster.servers, p->n_workers, r->config->cluster.workers);
@@ -49,14 +53,10 @@ static void write_line(const Report *r, const SchedulerProgress *p, uint64_t now
 
 void report_progress(Report *r, const SchedulerProgress *p, uint64_t now_ms) {
     char line[LINE];
-    if (p->epoch != r->epoch) {
-        r->epoch = p->epoch;
-        r->epoch_ms = now_ms;
-    }
+    report_line(r, p, now_ms, line, sizeof line);
     if (!r->is_terminal && r->shown_ms && now_ms - r->shown_ms < PLAIN_LINE_MS)
         return;
     r->shown_ms = now_ms;
-    write_line(r, p, now_ms, line, sizeof line);
     if (r->is_terminal)
         fprintf(stderr, "\r%s\033[K\r", line);
     else

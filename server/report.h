@@ -21,6 +21,8 @@ typedef struct Report {
 } Report;
 
 void report_init(Report *r, const Config *config);
+/* The line of progress. Time left is that of the epoch, and is told once it has been trained for some seconds. */
+void report_line(Report *r, const SchedulerProgress *p, uint64_t now_ms, char *line, size_t size);
 void report_progress(Report *r, const SchedulerProgress *p, uint64_t now_ms);
 /* A row per domain: losses and validation metrics. */
 void report_epoch(Report *r, const EpochResult *result);

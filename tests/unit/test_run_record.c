@@ -177,6 +177,29 @@ static void an_epoch_leaves_a_line_of_performance(void **state) {
     leave(&p);
 }
 
+/* In its first seconds an epoch's rate is that of its opening. */
+static void time_left_is_told_once_it_can_be(void **state) {
+    (void)state;
+    Config config;
+    Report report;
+    char line[256];
+    config_defaults(&config);
+    report_init(&report, &config);
+    SchedulerProgress p = {.epoch = 2, .epochs = 50, .phase = "training", .steps_total = 1000};
+    report_line(&report, &p, 10000, line, sizeof line);
+    assert_null(strstr(line, "left"));
+    p.steps_done = 10;
+    report_line(&report, &p, 10900, line, sizeof line);
+    assert_null(strstr(line, "left"));
+    p.steps_done = 200;
+    report_line(&report, &p, 20000, line, sizeof line); /* a fifth in 10 s */
+    assert_non_null(strstr(line, "epoch 2 of at most 50  training  20 %"));
+    assert_non_null(strstr(line, "0:40 left"));
+    p.steps_done = 1000;
+    report_line(&report, &p, 60000, line, sizeof line);
+    assert_null(strstr(line, "left"));
+}
+
 static void durations_read_as_clocks_do(void **state) {
     (void)state;
     char text[32];
@@ -196,6 +219,7 @@ int main(void) {
         cmocka_unit_test(an_earlier_run_is_never_overwritten),
         cmocka_unit_test(a_directory_becomes_absolute),
         cmocka_unit_test(an_epoch_leaves_a_line_of_performance),
+        cmocka_unit_test(time_left_is_told_once_it_can_be),
         cmocka_unit_test(durations_read_as_clocks_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
