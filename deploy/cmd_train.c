@@ -56,6 +56,8 @@ static Err start_role(Supervisor *s, const char *role, int rank, const Config *c
     if (!strcmp(role, "worker")) {
         argv[4] = "--data";
         argv[5] = config->data_dir;
+    } else if (config->cluster.insecure) {
+        argv[4] = "--insecure";
     }
     int child = supervisor_start(s, name, log_path, argv, NULL);
     return child < 0 ? (Err)child : OK;

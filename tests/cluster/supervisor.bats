@@ -25,6 +25,19 @@ teardown() { kill_spawned; }
     [[ $output == *"holds an earlier run"*"scheduler"*"ended with exit code 3"* ]]
 }
 
+# Workers of other hosts may join then; the roles of this one meet at its public address too.
+@test "a public address trains where the configuration allows it" {
+    run mangrove train "$CONFIG" --set cluster.bind=tcp://0.0.0.0:0
+    [ "$status" -eq 2 ] && [[ $output == *"add --insecure"* ]]
+    run mangrove train "$CONFIG" --set cluster.bind=tcp://0.0.0.0:0 --set cluster.advertise=tcp://127.0.0.1 \
+        --set cluster.insecure=true
+    [ "$status" -eq 0 ] || { echo "$output"; false; }
+    address=$(hostname -I | cut -d' ' -f1)
+    [ -n "$address" ] || skip "this host has no address but loopback"
+    run mangrove train "$CONFIG" --set run.dir="$RUN-2" --set cluster.bind="tcp://$address:0" --set cluster.insecure=true
+    [ "$status" -eq 0 ] || { echo "$output"; false; }
+}
+
 # The reader takes nothing before the scheduler has printed everything. By then 60 epochs have filled its pipe of one page, train's
 # buffer, and more than another one of the pipe between scheduler and train.
 @test "the result is whole behind a reader that is slow" {
