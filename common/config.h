@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { CONFIG_PATH = 512, CONFIG_MAX_WIDTHS = 4, CONFIG_MAX_KS = 4 };
+enum { CONFIG_PATH = 512, CONFIG_MAX_WIDTHS = 4, CONFIG_MAX_KS = 4, CONFIG_MAX_BLOCKS = 6 };
 
 typedef enum EncoderKind { ENCODER_SASREC, ENCODER_GRU4REC } EncoderKind;
 typedef enum NormKind { NORM_BATCH, NORM_NONE } NormKind;

@@ -45,7 +45,7 @@ const Option OPTIONS[] = {
      SAYS = "T, the longest history kept; older events are left out."},
     {"model.groups", INT(model.groups, 1, 256), DEFAULT = "10",
      SAYS = "G, the number of group prototypes."},
-    {"model.blocks", INT(model.blocks, 1, 8), DEFAULT = "2",
+    {"model.blocks", INT(model.blocks, 1, CONFIG_MAX_BLOCKS), DEFAULT = "2",
      SAYS = "Blocks of the sasrec encoder."},
     {"model.encoder", NAMES(model.encoder) = ENCODERS, DEFAULT = "sasrec",
      SAYS = "The sequence encoder."},

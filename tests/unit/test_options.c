@@ -77,6 +77,7 @@ static const struct {
      "c.yaml:1: train.batch: found \"99999999999999999999\", expected an integer from 1 to 65536"},
     {"train: {seed: 9223372036854775808}",
      "c.yaml:1: train.seed: found \"9223372036854775808\", expected an integer from 0 to 9223372036854775807"},
+    {"model: {blocks: 7}", "c.yaml:1: model.blocks: found \"7\", expected an integer from 1 to 6"},
     {"optimizer: {beta1: 1}", "c.yaml:1: optimizer.beta1: found \"1\", expected a number from 0 to below 1"},
     {"optimizer: {lr: 0}", "c.yaml:1: optimizer.lr: found \"0\", expected a number above 0, at most 100"},
     {"optimizer: {lr: nan}", "c.yaml:1: optimizer.lr: found \"nan\", expected a number above 0, at most 100"},
@@ -122,6 +123,8 @@ static const struct {
      "c.yaml:3: train.prefetch: found 1, expected 0 where train.consistency is sync"},
     {"cluster: {dead_ms: 999}",
      "c.yaml:1: cluster.dead_ms: found 999, expected at least two cluster.heartbeat_ms, which are 1000"},
+    {"model: {seq_len: 2000}\ntrain: {batch: 1073, negatives: 1000}",
+     "c.yaml:2: train.batch: found 1073, expected at most 1072 where model.seq_len is 2000 and train.negatives 1000"},
     {"eval: {ks: [5, 1, 5]}", "c.yaml:1: eval.ks: found 5 twice, expected different values"},
     {"run: {dir: x}\ndata: {dir: x}\n", "c.yaml:1: run.dir: found \"x\", expected another directory than data.dir"},
 };

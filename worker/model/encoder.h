@@ -4,14 +4,12 @@
 
 #include "worker/model/blocks.h"
 
-enum { SASREC_MAX_BLOCKS = 6 };
-
 /* Two (model.blocks) times { a = LN(x); h = Att(a, x) causal; x = FFN(LN(h)) }, then LN. */
 typedef struct Sasrec {
     int n;
-    LayerNormBlock ln_att[SASREC_MAX_BLOCKS], ln_ffn[SASREC_MAX_BLOCKS], ln_out;
-    AttentionBlock att[SASREC_MAX_BLOCKS];
-    FeedForwardBlock ffn[SASREC_MAX_BLOCKS];
+    LayerNormBlock ln_att[CONFIG_MAX_BLOCKS], ln_ffn[CONFIG_MAX_BLOCKS], ln_out;
+    AttentionBlock att[CONFIG_MAX_BLOCKS];
+    FeedForwardBlock ffn[CONFIG_MAX_BLOCKS];
 } Sasrec;
 
 typedef struct Gru4rec {

@@ -148,8 +148,6 @@ static Err man_declare(const ModelConfig *config, uint32_t n_items, uint32_t n_u
         err = mlp_check(&config->att_mlp, "model.att_mlp");
     if (err)
         return err;
-    if (config->encoder == ENCODER_SASREC && config->blocks > SASREC_MAX_BLOCKS)
-        return err_fail(ERR_CONFIG, "model.blocks is %d, at most %d are possible", config->blocks, SASREC_MAX_BLOCKS);
     Layout layout;
     declare_all(config, n_items, schema, &layout);
     return OK;
