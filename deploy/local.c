@@ -296,6 +296,8 @@ static void work(Local *l) {
     if (!l->trainer)
         open_trainer(l);
     Err err = trainer_run(l->trainer, &a, &result);
+    if (err)
+        on_finished(l, err, err_message()); /* there is no other worker to wait for */
     assignment_free(&a);
     l->stats = (MemberStats){0};
     member_on_lease_over(l->member, err, err_message(), &result);

@@ -8,6 +8,13 @@ setup() {
 
 teardown() { kill_spawned; }
 
+@test "train --local that diverges ends at once and says why" {
+    run timeout 30 "$MANGROVE" train "$BATS_TEST_TMPDIR/config.yaml" --local --set optimizer.kind=sgd \
+        --set optimizer.lr=100 --set cluster.join_s=3600
+    [ "$status" -eq 1 ] || { echo "$output"; false; }
+    [[ "${lines[-1]}" == *"is not finite in epoch 1"* ]] || { echo "$output"; false; }
+}
+
 @test "train --local told to stop writes a snapshot and ends with code 75" {
     for signal in INT TERM; do
         local run="$BATS_TEST_TMPDIR/run-$signal"
