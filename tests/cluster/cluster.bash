@@ -1,6 +1,7 @@
 # Shared by the cluster and fault tests: a small data set, roles started by hand, waits with deadlines, and nothing left
 # behind. Loaded by `load`.
 
+export MANGROVE=${MANGROVE:-$PWD/build/mangrove}
 PYTHON=/usr/bin/python3 # the one that has Debian's NumPy
 
 # Calls the program: mangrove train …

@@ -13,7 +13,7 @@
 Step *step_open(const Model *model, const Config *config, const Schema *schema);
 void step_close(Step **s);
 
-/* The arena that lives until the next step_begin; batches are built in it. */
+/* The arena that lives until the next step_reset; batches are built in it. */
 Arena *step_arena(Step *s);
 /* Resets the arena and everything of the last step. */
 void step_reset(Step *s);
