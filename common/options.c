@@ -143,8 +143,9 @@ static Err check_triples(Loader *l) {
     const TrainConfig *t = &l->config.train;
     int64_t most = INT32_MAX / ((int64_t)l->config.model.seq_len * (t->negatives + 1));
     if (t->batch > most)
-        return refuse(l, "train.batch", "found %d, expected at most %d where model.seq_len is %d and train.negatives %d",
-                      t->batch, (int)most, l->config.model.seq_len, t->negatives);
+        return refuse(l, "train.batch",
+                      "found %d, expected at most %d where model.seq_len is %d and train.negatives %d", t->batch,
+                      (int)most, l->config.model.seq_len, t->negatives);
     return OK;
 }
 
@@ -188,7 +189,8 @@ static Err check_dirs(Loader *l) {
 }
 
 static Err check_together(Loader *l) {
-    static Err (*const CHECKS[])(Loader *) = {check_ranks, check_triples, check_prefetch, check_heartbeats, check_ks, check_dirs};
+    static Err (*const CHECKS[])(Loader *) = {check_ranks,      check_triples, check_prefetch,
+                                              check_heartbeats, check_ks,      check_dirs};
     for (size_t i = 0; i < sizeof CHECKS / sizeof CHECKS[0]; i++) {
         Err e = CHECKS[i](l);
         if (e)
