@@ -5,16 +5,15 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "common/options.h"
 #include "deploy/bench_step.h"
 #include "deploy/commands.h"
+#include "deploy/config_arguments.h"
 
-enum { MAX_SETS = 64, KEY_HISTORY = 256, KEY_ROUNDS, KEY_YARDSTICK };
+enum { KEY_HISTORY = 256, KEY_ROUNDS, KEY_YARDSTICK };
 
 typedef struct BenchArguments {
-    const char *what, *path;
-    const char *sets[MAX_SETS];
-    int n_sets;
+    const char *what;
+    ConfigArguments config;
     BenchStepOptions step;
 } BenchArguments;
 
@@ -26,25 +25,19 @@ static double positive(struct argp_state *state, const char *option, const char 
     return x;
 }
 
-static void add_set(struct argp_state *state, BenchArguments *a, const char *set) {
-    if (a->n_sets == MAX_SETS)
-        argp_error(state, "at most %d --set", MAX_SETS);
-    a->sets[a->n_sets++] = set;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state) {
     BenchArguments *a = state->input;
     static char batch[64];
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &a->config;
+        return 0;
     case 'd':
         a->step.data_dir = arg;
         return 0;
     case 'b':
         snprintf(batch, sizeof batch, "train.batch=%s", arg);
-        add_set(state, a, batch);
-        return 0;
-    case 's':
-        add_set(state, a, arg);
+        config_arguments_add(&a->config, state, batch);
         return 0;
     case 't':
         a->step.seconds = positive(state, "seconds", arg);
@@ -62,9 +55,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         a->step.is_json = true;
         return 0;
     case ARGP_KEY_ARG:
-        if (state->arg_num > 1)
-            argp_error(state, "one CONFIG, please; \"%s\" is a second", arg);
-        *(state->arg_num ? &a->path : &a->what) = arg;
+        if (a->what)
+            return ARGP_ERR_UNKNOWN; /* CONFIG */
+        a->what = arg;
         return 0;
     case ARGP_KEY_END:
         if (!a->what || strcmp(a->what, "step"))
@@ -83,26 +76,25 @@ static const struct argp_option ARGUMENTS[] = {
     {"history", KEY_HISTORY, "N", 0, "Mean length of made-up histories (default 10)", 0},
     {"yardstick", KEY_YARDSTICK, "COMMAND", 0,
      "Compare with a command whose last line of output holds \"speed N instances/s\"", 0},
-    {"set", 's', "KEY=VALUE", 0, "Override a key of the configuration; may be repeated", 0},
     {"json", 'j', NULL, 0, "Print one JSON object a line", 0},
     {0},
 };
 
 int cmd_bench(int argc, char **argv) {
-    BenchArguments a = {.step = {.seconds = 5, .rounds = 3, .mean_history = 10}};
+    BenchArguments a = {.config.is_optional = true, .step = {.seconds = 5, .rounds = 3, .mean_history = 10}};
     static const struct argp PARSER = {
         ARGUMENTS,
         parse,
         "step [CONFIG]",
         "step: trains in one process with its own store as fast as it can; prints instances per second and what "
         "each phase of a step takes.",
-        NULL,
+        CONFIG_CHILDREN,
         NULL,
         NULL};
     argp_err_exit_status = err_exit_code(ERR_USAGE);
     argp_parse(&PARSER, argc, argv, 0, NULL, &a);
     Config config;
-    Err err = config_load(&config, a.path, a.sets, a.n_sets);
+    Err err = config_arguments_load(&a.config, &config);
     if (!err)
         err = bench_step(&config, &a.step);
     if (err)

@@ -8,19 +8,18 @@
 #include "common/log.h"
 #include "common/options.h"
 #include "deploy/commands.h"
+#include "deploy/config_arguments.h"
 #include "deploy/plan.h"
 #include "deploy/plan_sample.h"
 #include "worker/data/dataset.h"
 #include "worker/model/model.h"
 
-enum { MAX_SETS = 64, NO_ITEMS = 2 /* ids of a schema whose sparse tables are not known yet */ };
+enum { NO_ITEMS = 2 /* ids of a schema whose sparse tables are not known yet */ };
 
-typedef struct ConfigArguments {
-    const char *path;
-    const char *sets[MAX_SETS];
-    int n_sets;
+typedef struct ShowArguments {
+    ConfigArguments config;
     bool is_reference, is_json;
-} ConfigArguments;
+} ShowArguments;
 
 /* ---- the plan ---- */
 
@@ -75,10 +74,10 @@ static void print_programs(const Config *config, const Plan *plan) {
     free(text);
 }
 
-static Err show(const ConfigArguments *a) {
+static Err show(const ShowArguments *a) {
     Config config;
     Plan plan;
-    Err e = config_load(&config, a->path, a->sets, a->n_sets);
+    Err e = config_arguments_load(&a->config, &config);
     if (e)
         return e;
     Schema *schema = must_calloc(1, sizeof *schema);
@@ -91,12 +90,11 @@ static Err show(const ConfigArguments *a) {
 /* ---- the command line ---- */
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
-    ConfigArguments *a = state->input;
+    (void)arg;
+    ShowArguments *a = state->input;
     switch (key) {
-    case 's':
-        if (a->n_sets == MAX_SETS)
-            argp_error(state, "at most %d --set", MAX_SETS);
-        a->sets[a->n_sets++] = arg;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &a->config;
         return 0;
     case 'r':
         a->is_reference = true;
@@ -104,13 +102,8 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case 'j':
         a->is_json = true;
         return 0;
-    case ARGP_KEY_ARG:
-        if (a->path)
-            argp_error(state, "one CONFIG, please; \"%s\" is a second", arg);
-        a->path = arg;
-        return 0;
     case ARGP_KEY_END:
-        if (a->is_reference && (a->path || a->n_sets || a->is_json))
+        if (a->is_reference && (a->config.path || a->config.n_sets || a->is_json))
             argp_error(state, "--reference shows the defaults and stands alone");
         return 0;
     default:
@@ -134,7 +127,6 @@ static char *help_filter(int key, const char *text, void *input) {
 }
 
 static const struct argp_option ARGUMENTS[] = {
-    {"set", 's', "KEY=VALUE", 0, "Override a key of the configuration; may be repeated", 0},
     {"reference", 'r', NULL, 0, "Print configs/reference.yaml: every key, its default and its meaning", 0},
     {"json", 'j', NULL, 0, "Print one JSON object: config, fingerprint, plan", 0},
     {0},
@@ -147,10 +139,10 @@ int cmd_config(int argc, char **argv) {
                               "Prints the effective configuration (defaults, then CONFIG, then the environment, then "
                               "--set) and the plan: rows, memory per server, bytes a batch, steps an epoch. The output "
                               "is itself a configuration.",
-                              NULL,
+                              CONFIG_CHILDREN,
                               help_filter,
                               NULL};
-    ConfigArguments a = {0};
+    ShowArguments a = {.config.is_optional = true};
     argp_err_exit_status = err_exit_code(ERR_USAGE);
     argp_parse(&argp, argc, argv, 0, NULL, &a);
     Err e = OK;

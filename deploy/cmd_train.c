@@ -16,33 +16,30 @@
 #include "common/err.h"
 #include "common/files.h"
 #include "common/log.h"
-#include "common/options.h"
 #include "deploy/commands.h"
+#include "deploy/config_arguments.h"
 #include "deploy/local.h"
 #include "deploy/supervisor.h"
 
 enum {
-    MAX_SETS = 64,
     END_MS = 8000,     /* after the first failure or the scheduler's end, everybody has left by then */
     CONTROL_MS = 1000, /* how often the supervisor looks around without an event */
     ENDPOINT_BYTES = CONFIG_PATH + 32,
 };
 
 typedef struct TrainArguments {
-    const char *config_path;
-    const char *sets[MAX_SETS];
-    int n_sets;
+    ConfigArguments config;
     bool is_local;
 } TrainArguments;
 
 /* ---- the roles ---------------------------------------------------------------------------------------------- */
 
 static Err start_scheduler(Supervisor *s, const TrainArguments *a, int *output_fd) {
-    const char *argv[8 + 2 * MAX_SETS] = {"mangrove", "scheduler", a->config_path};
+    const char *argv[8 + 2 * CONFIG_MAX_SETS] = {"mangrove", "scheduler", a->config.path};
     int n = 3;
-    for (int i = 0; i < a->n_sets; i++) {
+    for (int i = 0; i < a->config.n_sets; i++) {
         argv[n++] = "--set";
-        argv[n++] = a->sets[i];
+        argv[n++] = a->config.sets[i];
     }
     int child = supervisor_start(s, "scheduler", NULL, argv, output_fd);
     return child < 0 ? (Err)child : OK;
@@ -198,23 +195,14 @@ static int train_cluster(const TrainArguments *a, const Config *config) {
 /* ---- the command -------------------------------------------------------------------------------------------- */
 
 static error_t parse(int key, char *arg, struct argp_state *state) {
+    (void)arg;
     TrainArguments *a = state->input;
     switch (key) {
-    case 's':
-        if (a->n_sets == MAX_SETS)
-            argp_error(state, "at most %d --set", MAX_SETS);
-        a->sets[a->n_sets++] = arg;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &a->config;
         return 0;
     case 'l':
         a->is_local = true;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (a->config_path)
-            argp_error(state, "one CONFIG, please; \"%s\" is a second", arg);
-        a->config_path = arg;
-        return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state, "which CONFIG?");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -223,7 +211,6 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 
 static const struct argp_option OPTIONS[] = {
     {"local", 'l', NULL, 0, "Scheduler policy, store and worker in this one process, no wire", 0},
-    {"set", 's', "KEY=VALUE", 0, "Override a key of the configuration; may be repeated", 0},
     {0},
 };
 
@@ -238,12 +225,12 @@ int cmd_train(int argc, char **argv) {
         "metrics, logs and snapshots into run.dir.\v"
         "Ctrl-C finishes the steps in hand, writes a snapshot and ends with code 75; a second "
         "ctrl-C ends at once.",
-        NULL,
+        CONFIG_CHILDREN,
         NULL,
         NULL};
     argp_err_exit_status = err_exit_code(ERR_USAGE);
     argp_parse(&argp, argc, argv, 0, NULL, &a);
-    Err err = config_load(&config, a.config_path, a.sets, a.n_sets);
+    Err err = config_arguments_load(&a.config, &config);
     if (err) {
         log_error("%s", err_message());
         return err_exit_code(err);
