@@ -139,3 +139,44 @@ bool link_is_private(const char *endpoint) {
         return true;
     return inet_pton(AF_INET, address.host, &numeric) == 1 && ntohl(numeric.s_addr) >> 24 == 127;
 }
+
+Err link_check_private(const char *endpoint, const char *what, bool is_allowed) {
+    if (is_allowed || link_is_private(endpoint))
+        return OK;
+    return err_fail(ERR_USAGE,
+                    "%s %s can be reached from other hosts and nothing is encrypted yet: add --insecure if the network "
+                    "is yours alone",
+                    what, endpoint);
+}
+
+/* ":5" of tcp://host:5, "" of tcp://host. */
+static const char *port_of(const char *endpoint) {
+    const char *colon = strrchr(endpoint, ':');
+    return colon && colon[1] != '/' ? colon : "";
+}
+
+static Err address_towards(const char *endpoint, char *out, size_t size) {
+    char name[HOST_BYTES] = "localhost";
+    if (endpoint)
+        return link_local_address(endpoint, out, size);
+    if (gethostname(name, sizeof name - 1))
+        return err_fail(ERR_FAILED, "this host does not know its name: %m");
+    snprintf(out, size, "tcp://%s", name);
+    return OK;
+}
+
+Err link_advertised(const char *bound, const char *asked, const char *towards, char *out, size_t size) {
+    char address[ENDPOINT_BYTES];
+    if (asked) {
+        snprintf(out, size, "%s%s", asked, *port_of(asked) ? "" : port_of(bound));
+        return OK;
+    }
+    if (!has_scheme(bound, "tcp://0.0.0.0:")) {
+        snprintf(out, size, "%s", bound);
+        return OK;
+    }
+    Err err = address_towards(towards, address, sizeof address);
+    if (!err)
+        snprintf(out, size, "%s%s", address, port_of(bound));
+    return err;
+}

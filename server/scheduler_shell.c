@@ -205,41 +205,17 @@ static void on_signal(void *ctx) {
     scheduler_on_stop(shell->scheduler, loop_now_ms(shell->loop));
 }
 
-/* ---- addresses -------------------------------------------------------------------------------------------------- */
-
-static Err check_private(const Shell *shell, const char *endpoint) {
-    if (shell->options->insecure || shell->config.cluster.insecure || link_is_private(endpoint))
-        return OK;
-    return err_fail(ERR_USAGE,
-                    "%s can be reached from other hosts and nothing is encrypted yet: add --insecure (or "
-                    "cluster.insecure) if the network is yours alone",
-                    endpoint);
-}
-
-static const char *port_of(const char *endpoint) {
-    const char *colon = strrchr(endpoint, ':');
-    return colon && colon[1] != '/' && !strchr(colon, ']') ? colon : "";
-}
-
-/* What others are told. A wildcard is nothing that they could dial: then it is this host's name. */
-static void advertise(const Shell *shell, char *out, size_t size) {
-    const char *bound = link_endpoint(shell->link), *asked = shell->options->advertise;
-    char host[256] = "localhost";
-    if (!asked && shell->config.cluster.advertise[0])
-        asked = shell->config.cluster.advertise;
-    if (asked) {
-        snprintf(out, size, "%s%s", asked, *port_of(asked) ? "" : port_of(bound));
-    } else if (!strncmp(bound, "tcp://0.0.0.0:", 14) || !strncmp(bound, "tcp://[::]:", 11)) {
-        gethostname(host, sizeof host - 1);
-        snprintf(out, size, "tcp://%s%s", host, port_of(bound));
-    } else
-        snprintf(out, size, "%s", bound);
-}
+/* ---- the endpoint ----------------------------------------------------------------------------------------------- */
 
 /* For whoever starts the other roles: a pipe reads the line, a script the file. */
 static Err announce(const Shell *shell) {
     char endpoint[MESSAGE_TEXT], path[CONFIG_PATH + 32];
-    advertise(shell, endpoint, sizeof endpoint);
+    const char *asked = shell->options->advertise;
+    if (!asked && shell->config.cluster.advertise[0])
+        asked = shell->config.cluster.advertise;
+    Err err = link_advertised(link_endpoint(shell->link), asked, NULL, endpoint, sizeof endpoint);
+    if (err)
+        return err;
     printf("scheduler %s\n", endpoint);
     if (fflush(stdout))
         return err_fail(ERR_IO, "stdout cannot be written");
@@ -261,9 +237,10 @@ static Err open_link(Shell *shell, uint64_t incarnation) {
     const char *endpoint = shell->options->bind ? shell->options->bind : shell->config.cluster.bind;
     LinkOptions options = {
         .incarnation = incarnation, .window_messages = WINDOW, .receive = on_receive, .fault = on_fault, .ctx = shell};
-    Err err = check_private(shell, endpoint);
-    if (!err)
-        err = loop_open(&shell->loop);
+    Err err = link_check_private(endpoint, "the address", shell->options->insecure || shell->config.cluster.insecure);
+    if (err)
+        return err_wrap(err, "cluster.insecure is false");
+    err = loop_open(&shell->loop);
     if (!err)
         err = network_open(&shell->network, shell->loop);
     if (!err)

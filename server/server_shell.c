@@ -143,15 +143,6 @@ static void on_tick(void *ctx) {
 
 /* ---- addresses -------------------------------------------------------------------------------------------------- */
 
-static Err check_private(const ServerRunOptions *o, const char *endpoint, const char *what) {
-    if (o->insecure || link_is_private(endpoint))
-        return OK;
-    return err_fail(ERR_USAGE,
-                    "%s %s can be reached from other hosts and nothing is encrypted yet: add --insecure if the "
-                    "network is yours alone",
-                    what, endpoint);
-}
-
 static Err bind_endpoint(const ServerRunOptions *o, char *out, size_t size) {
     char address[256] = "tcp://127.0.0.1";
     if (o->bind) {
@@ -167,38 +158,16 @@ static Err bind_endpoint(const ServerRunOptions *o, char *out, size_t size) {
     return OK;
 }
 
-static const char *port_of(const char *endpoint) {
-    const char *colon = strrchr(endpoint, ':');
-    return colon && colon[1] != '/' && !strchr(colon, ']') ? colon : "";
-}
-
-/* A wildcard is nothing that a worker could dial: then it is the address from which we reach the scheduler. */
-static Err advertised(const ServerRunOptions *o, const char *bound, char *out, size_t size) {
-    char address[256];
-    if (o->advertise) {
-        snprintf(out, size, "%s%s", o->advertise, *port_of(o->advertise) ? "" : port_of(bound));
-        return OK;
-    }
-    if (strncmp(bound, "tcp://0.0.0.0:", 14) && strncmp(bound, "tcp://[::]:", 11)) {
-        snprintf(out, size, "%s", bound);
-        return OK;
-    }
-    Err err = link_local_address(o->scheduler, address, sizeof address);
-    if (!err)
-        snprintf(out, size, "%s%s", address, port_of(bound));
-    return err;
-}
-
 /* ---- opening and closing ---------------------------------------------------------------------------------------- */
 
 static Err open_links(Shell *shell, uint64_t incarnation) {
     const ServerRunOptions *o = shell->options;
     char endpoint[MESSAGE_TEXT];
-    Err err = check_private(o, o->scheduler, "the scheduler's address");
+    Err err = link_check_private(o->scheduler, "the scheduler's address", o->insecure);
     if (!err)
         err = bind_endpoint(o, endpoint, sizeof endpoint);
     if (!err)
-        err = check_private(o, endpoint, "the address");
+        err = link_check_private(endpoint, "the address", o->insecure);
     if (!err)
         err = network_open(&shell->network, shell->loop);
     LinkOptions for_workers = {.incarnation = incarnation,
@@ -222,7 +191,8 @@ static Err open_session(Shell *shell, uint64_t incarnation) {
     char endpoint[MESSAGE_TEXT];
     if (gethostname(shell->host, sizeof shell->host - 1))
         shell->host[0] = 0;
-    Err err = advertised(shell->options, link_endpoint(shell->workers), endpoint, sizeof endpoint);
+    Err err = link_advertised(link_endpoint(shell->workers), shell->options->advertise, shell->options->scheduler,
+                              endpoint, sizeof endpoint);
     if (err)
         return err;
     log_info("listening for workers on %s, told to others as %s; the scheduler is %s", link_endpoint(shell->workers),

@@ -117,6 +117,36 @@ static void the_local_address_is_the_one_that_reaches_the_endpoint(void **state)
     assert_int_equal(link_local_address("tcp://no-such-host.invalid:5", address, sizeof address), ERR_FAILED);
 }
 
+static void others_are_told_what_they_can_dial(void **state) {
+    (void)state;
+    char name[256] = "", by_name[300];
+    assert_int_equal(gethostname(name, sizeof name - 1), 0);
+    snprintf(by_name, sizeof by_name, "tcp://%s:7", name);
+    const struct {
+        const char *bound, *asked, *towards, *told;
+    } cases[] = {
+        {"tcp://10.0.0.1:7", NULL, "tcp://127.0.0.1:5", "tcp://10.0.0.1:7"},
+        {"tcp://0.0.0.0:7", NULL, "tcp://127.0.0.1:5", "tcp://127.0.0.1:7"},
+        {"tcp://0.0.0.0:7", NULL, NULL, by_name},
+        {"tcp://0.0.0.0:7", "tcp://gate.example.org", NULL, "tcp://gate.example.org:7"},
+        {"tcp://10.0.0.1:7", "tcp://gate.example.org:80", NULL, "tcp://gate.example.org:80"},
+        {"ipc:///tmp/x", NULL, NULL, "ipc:///tmp/x"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char told[512];
+        assert_int_equal(link_advertised(cases[i].bound, cases[i].asked, cases[i].towards, told, sizeof told), OK);
+        assert_string_equal(told, cases[i].told);
+    }
+}
+
+static void a_public_endpoint_needs_to_be_allowed(void **state) {
+    (void)state;
+    assert_int_equal(link_check_private("tcp://10.0.0.1:7", "the address", false), ERR_USAGE);
+    assert_non_null(strstr(err_message(), "the address tcp://10.0.0.1:7 can be reached"));
+    assert_int_equal(link_check_private("tcp://10.0.0.1:7", "the address", true), OK);
+    assert_int_equal(link_check_private("tcp://127.0.0.1:7", "the address", false), OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inproc_and_ipc_links_work_too),
@@ -124,6 +154,8 @@ int main(void) {
         cmocka_unit_test(an_address_in_use_is_named),
         cmocka_unit_test(a_host_s_name_can_be_listened_on),
         cmocka_unit_test(private_endpoints_are_told_from_public_ones),
+        cmocka_unit_test(others_are_told_what_they_can_dial),
+        cmocka_unit_test(a_public_endpoint_needs_to_be_allowed),
         cmocka_unit_test(the_local_address_is_the_one_that_reaches_the_endpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
