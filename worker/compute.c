@@ -191,6 +191,15 @@ static void *run(void *ctx) {
 
 /* ---- the loop's side ---------------------------------------------------------------------------------------- */
 
+/* The thread has ended, or has not begun. */
+static void free_all(Compute *c) {
+    trainer_close(&c->trainer);
+    remote_close(&c->remote);
+    pthread_cond_destroy(&c->changed);
+    pthread_mutex_destroy(&c->mutex);
+    free(c);
+}
+
 Err compute_open(Compute **out, const ComputeOptions *options) {
     Compute *c = must_calloc(1, sizeof *c);
     c->options = *options;
@@ -206,10 +215,7 @@ Err compute_open(Compute **out, const ComputeOptions *options) {
     *out = c;
     if (!pthread_create(&c->thread, NULL, run, c))
         return OK;
-    c->is_stopping = true;
-    trainer_close(&c->trainer);
-    remote_close(&c->remote);
-    free(c);
+    free_all(c);
     *out = NULL;
     return err_fail(ERR_FAILED, "the compute thread cannot be started: is the limit of threads reached (ulimit -u)?");
 }
@@ -224,11 +230,7 @@ void compute_close(Compute **c) {
     for (Message m; compute_next_scores(*c, &m);)
         message_free(&m);
     assignment_free(&(*c)->inbox);
-    trainer_close(&(*c)->trainer);
-    remote_close(&(*c)->remote);
-    pthread_cond_destroy(&(*c)->changed);
-    pthread_mutex_destroy(&(*c)->mutex);
-    free(*c);
+    free_all(*c);
     *c = NULL;
 }
 
