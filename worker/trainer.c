@@ -78,8 +78,8 @@ static Err diverged(const Trainer *t, const Slot *s, const char *what) {
     return err_fail(ERR_FAILED,
                     "%s of domain %c is not finite in epoch %u, step %u: data loss %g, regulariser %g; a learning rate "
                     "below %g may help (optimizer.lr)",
-                    what, "AB"[w->domain], w -> epoch, w -> step, step_data_loss(s->step), step_regulariser(s->step),
-                    t -> config -> optimizer.lr);
+                    what, 'A' + w->domain, w->epoch, w->step, step_data_loss(s->step), step_regulariser(s->step),
+                    t->config->optimizer.lr);
 }
 
 /* x * 0 is 0 for numbers and NaN for everything else; so the sum tells, and becomes vector code. */
