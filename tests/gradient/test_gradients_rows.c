@@ -94,8 +94,7 @@ static void positions_are_mixed(void **state) {
     check_case(&(Case){"mix positions, T=1", 3, {1, 1, 1}, {4, 3, 3}, .build = mix, .segments = &one.segments});
 }
 
-/* ---- matrices
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- matrices --------------------------------------------------------------------------------------------------- */
 
 static Var *linear(Tape *t, Var **x, const Case *c, double *loss) {
     (void)loss;
@@ -139,8 +138,7 @@ static void split_heads_equal_the_concatenation(void **state) {
         &(Case){"split head, one instance", 4, {6, 1, 3, 1}, {4, 4, 3, 3}, .build = linear_parts, .kind = 1, .N = 3});
 }
 
-/* ---- norms
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- norms ------------------------------------------------------------------------------------------------------ */
 
 static Var *layer_norm(Tape *t, Var **x, const Case *c, double *loss) {
     (void)c;
@@ -187,8 +185,7 @@ static void batch_norm_passes_its_statistics(void **state) {
         "batch norm, tiles", 5, {520, 1, 1, 1, 1}, {1, 2, 2, 1, 1}, .build = norm_relu_linear, .kind = TRAINING});
 }
 
-/* ---- losses
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- losses ----------------------------------------------------------------------------------------------------- */
 
 enum { SOFTMAX, BINARY, SPREAD };
 
@@ -208,8 +205,7 @@ static void losses_start_the_way_back(void **state) {
     check_case(&(Case){"spread of the prototypes", 1, {4}, {5}, .build = loss_of, .kind = SPREAD});
 }
 
-/* ---- the tape
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- the tape --------------------------------------------------------------------------------------------------- */
 
 static void nothing_passes_a_stop(void **state) {
     (void)state;

@@ -144,8 +144,7 @@ ALWAYS_INLINE void transposed_product(const Head *h, const real *weights, const 
     }
 }
 
-/* ---- rows of weights
- * ------------------------------------------------------------------------------------------------- */
+/* ---- rows of weights -------------------------------------------------------------------------------------------- */
 
 /* Keys that query i may see, and how many numbers of its row have been computed. */
 ALWAYS_INLINE int visible(const Head *h, int i) {
@@ -199,8 +198,7 @@ ALWAYS_INLINE void transpose(const Head *h, const real *rows) {
             h->T[d * h->ks + j] = rows[j * h->ld + d];
 }
 
-/* ---- one sequence
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- one sequence ----------------------------------------------------------------------------------------------- */
 
 ALWAYS_INLINE void compute_weights(const Head *h, const real *q, const real *k) {
     transpose(h, k);
@@ -237,8 +235,7 @@ MULTIVERSION static void backward_sequence(const Head *h, bool has_weights, cons
     }
 }
 
-/* ---- the batch
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- the batch -------------------------------------------------------------------------------------------------- */
 
 /* First row of sequence i among the queries (the same for all if they are shared) and among the outputs. */
 static size_t query_row(const AttentionOp *op, int i) {
