@@ -62,9 +62,9 @@ Err link_local_address(const char *endpoint, char *out, size_t size) MUST_CHECK;
 bool link_is_private(const char *endpoint);
 /* ERR_USAGE where it is not private and that is not allowed; what ("the address") begins the sentence. */
 Err link_check_private(const char *endpoint, const char *what, bool is_allowed) MUST_CHECK;
-/* What others are told of a bound endpoint: asked, if not NULL, with the bound port where it has none; else the endpoint
- * itself, and instead of a wildcard, which nobody can dial, this host's address towards another endpoint, or its name
- * where that is NULL. */
+/* What others are told of a bound endpoint: asked, if not NULL, with the bound port where it has none; else the
+ * endpoint itself, and instead of a wildcard, which nobody can dial, this host's address towards another endpoint, or
+ * its name where that is NULL. */
 Err link_advertised(const char *bound, const char *asked, const char *towards, char *out, size_t size) MUST_CHECK;
 
 /* Takes the message, also on error; m->incarnation is set here. peer is ignored by a dialled link. ERR_PEER: no such

@@ -29,10 +29,10 @@ enum {
     MESSAGE_HEADER_BYTES = 32,
     MESSAGE_MAP_BYTES = 4096,
     MESSAGE_MAP_ENTRIES = 32,
-    MESSAGE_TEXT = 512,             /* bytes of a string field, with the 0 */
-    MESSAGE_FRAME_BYTES = 1 << 20,  /* of a raw frame */
-    MESSAGE_MAX_FRAMES = 256,       /* raw frames of a message */
-    MESSAGE_MAX_BYTES = 192 << 20,  /* of all raw frames of a message */
+    MESSAGE_TEXT = 512,            /* bytes of a string field, with the 0 */
+    MESSAGE_FRAME_BYTES = 1 << 20, /* of a raw frame */
+    MESSAGE_MAX_FRAMES = 256,      /* raw frames of a message */
+    MESSAGE_MAX_BYTES = 192 << 20, /* of all raw frames of a message */
 };
 
 /* X(TYPE, value, member, FIELDS). In FIELDS: N(name) is a number (u64), S(name) a string. */
@@ -72,47 +72,48 @@ enum {
 #define HELLO_FIELDS(N, S) N(role) N(pid) N(config) N(data) S(version) S(host) S(endpoint)
 /* id: the sender number from now on. rank: index among the role's processes. config: its fingerprint.
  * frames, scheduler -> role: the effective configuration (YAML text). server -> worker: none, credit_* set. */
-#define WELCOME_FIELDS(N, S) N(id) N(rank) N(config) N(heartbeat_ms) N(dead_ms) N(credit_bytes) N(credit_requests) S(version)
+#define WELCOME_FIELDS(N, S)                                                                                           \
+    N(id) N(rank) N(config) N(heartbeat_ms) N(dead_ms) N(credit_bytes) N(credit_requests) S(version)
 /* code: -Err. text: the sentence to show. The receiver ends with that exit code. */
 #define REFUSE_FIELDS(N, S) N(code) S(text)
-#define HEARTBEAT_FIELDS(N, S) N(lease) N(n_steps) N(n_instances) N(n_rows) N(used_bytes) N(sent_bytes) N(received_bytes)
+#define HEARTBEAT_FIELDS(N, S)                                                                                         \
+    N(lease) N(n_steps) N(n_instances) N(n_rows) N(used_bytes) N(sent_bytes) N(received_bytes)
 /* map: version of the slot map, from 1. frames: slot map (u16 server rank x 4096); endpoints of the servers in rank
  * order, one a line; the data set's manifest (cut into frames) */
-#define VIEW_FIELDS(N, S) N(map) N(n_servers)
-#define READY_FIELDS(N, S) N(map)
-#define EPOCH_OPEN_FIELDS(N, S) N(epoch) N(steps_a) N(steps_b)
+#define VIEW_FIELDS(N, S)         N(map) N(n_servers)
+#define READY_FIELDS(N, S)        N(map)
+#define EPOCH_OPEN_FIELDS(N, S)   N(epoch) N(steps_a) N(steps_b)
 #define EPOCH_OPENED_FIELDS(N, S) N(epoch)
 /* kind: LEASE_*. frames: LEASE_RANKS: u32 ranks; LEASE_STEPS: u32 pairs (domain, step) */
-#define LEASE_FIELDS(N, S)                                                                                             \
-    N(lease) N(kind) N(epoch) N(map) N(chunk) N(part) N(pass) N(domain) N(split) N(order)
+#define LEASE_FIELDS(N, S) N(lease) N(kind) N(epoch) N(map) N(chunk) N(part) N(pass) N(domain) N(split) N(order)
 /* is_done: 1 = every step of the lease was pushed and acknowledged (or scored), 0 = given back */
-#define LEASE_END_FIELDS(N, S) N(lease) N(is_done) N(n_steps) N(n_instances)
+#define LEASE_END_FIELDS(N, S)    N(lease) N(is_done) N(n_steps) N(n_instances)
 #define LEASE_REVOKE_FIELDS(N, S) N(lease)
-#define REPORT_ASK_FIELDS(N, S) N(epoch)
+#define REPORT_ASK_FIELDS(N, S)   N(epoch)
 /* frames: bitmap of A, bitmap of B, keys (u64) and values (f32) of the `sum` rows that this server holds */
 #define REPORT_FIELDS(N, S) N(epoch) N(map) N(t_a) N(t_b)
 /* dir: where the snapshot's files go. frames: bitmap of A, bitmap of B */
-#define MARK_FIELDS(N, S) N(cut) N(epoch) N(map) S(dir)
+#define MARK_FIELDS(N, S)   N(cut) N(epoch) N(map) S(dir)
 #define MARKED_FIELDS(N, S) N(cut) N(is_ok)
 /* frames: the files' part of the manifest (JSON text) */
 #define WRITTEN_FIELDS(N, S) N(cut) N(is_ok) S(text)
-#define RESUME_FIELDS(N, S) N(cut) N(map)
+#define RESUME_FIELDS(N, S)  N(cut) N(map)
 /* frames: users (u32 x n), scores (f32 x n x n_candidates, candidate 0 the positive) */
 #define SCORES_FIELDS(N, S) N(lease) N(epoch) N(pass) N(domain) N(split) N(step) N(n) N(n_candidates)
 /* code: -Err, 0 = the run is complete */
 #define FINISH_FIELDS(N, S) N(code) S(text)
-#define BYE_FIELDS(N, S) N(code) S(text)
-/* Arrays of PULL, VALUES and PUSH. Keys, and the values of a PUSH, are cut anywhere: ceil(bytes / 1 MiB) frames, all but
- * the last full; no keys, no frames. Values of a VALUES are cut between rows: each frame holds as many whole rows as fit
- * into 1 MiB, in key order; no rows, no frames. So the frames of either, one behind the other, are the array.
- * A request's credit cost: the bytes of its raw frames, and for a PULL also 4 x the sum of its rows' widths, the bytes
- * of the values that may come back. The reply to it returns the whole cost, whatever its status. */
+#define BYE_FIELDS(N, S)    N(code) S(text)
+/* Arrays of PULL, VALUES and PUSH. Keys, and the values of a PUSH, are cut anywhere: ceil(bytes / 1 MiB) frames, all
+ * but the last full; no keys, no frames. Values of a VALUES are cut between rows: each frame holds as many whole rows
+ * as fit into 1 MiB, in key order; no rows, no frames. So the frames of either, one behind the other, are the array. A
+ * request's credit cost: the bytes of its raw frames, and for a PULL also 4 x the sum of its rows' widths, the bytes of
+ * the values that may come back. The reply to it returns the whole cost, whatever its status. */
 /* pass 0: training. order: sync only. frames: keys (u64) */
 #define PULL_FIELDS(N, S) N(epoch) N(pass) N(domain) N(split) N(rank) N(step) N(order) N(map) N(n_keys)
 /* status: STATUS_*. frames: with STATUS_OK, and with STATUS_APPLIED where n_values > 0: values (f32) in key order */
 #define VALUES_FIELDS(N, S) N(status) N(n_values)
 /* frames: keys (u64), then values (f32), each array cut by itself */
-#define PUSH_FIELDS(N, S) N(epoch) N(domain) N(rank) N(step) N(map) N(n_keys)
+#define PUSH_FIELDS(N, S)   N(epoch) N(domain) N(rank) N(step) N(map) N(n_keys)
 #define PUSHED_FIELDS(N, S) N(status)
 
 typedef enum MessageType {
@@ -134,25 +135,25 @@ MESSAGE_TYPES(X)
 
 typedef enum Role { ROLE_SCHEDULER, ROLE_SERVER, ROLE_WORKER, ROLE_CONTROL } Role;
 typedef enum LeaseKind {
-    LEASE_PART = 1,       /* train every step of part `part` of `chunk` (work.h) */
-    LEASE_RANKS,          /* sync: compute these ranks of every step of the epoch, from `order` on */
-    LEASE_STEPS,          /* in a cut: train just these steps */
-    LEASE_EVALUATION,     /* score every evaluation batch of (chunk, domain, split) */
+    LEASE_PART = 1,   /* train every step of part `part` of `chunk` (work.h) */
+    LEASE_RANKS,      /* sync: compute these ranks of every step of the epoch, from `order` on */
+    LEASE_STEPS,      /* in a cut: train just these steps */
+    LEASE_EVALUATION, /* score every evaluation batch of (chunk, domain, split) */
 } LeaseKind;
 typedef enum Status {
-    STATUS_OK,            /* values follow; the push was applied */
-    STATUS_APPLIED,       /* the step had been applied before */
-    STATUS_HELD,          /* sync: the push waits for the other ranks */
-    STATUS_RETRY,         /* of an epoch that this server has not opened, or an evaluation of another epoch */
-    STATUS_STALE,         /* of another map version */
+    STATUS_OK,      /* values follow; the push was applied */
+    STATUS_APPLIED, /* the step had been applied before */
+    STATUS_HELD,    /* sync: the push waits for the other ranks */
+    STATUS_RETRY,   /* of an epoch that this server has not opened, or an evaluation of another epoch */
+    STATUS_STALE,   /* of another map version */
 } Status;
 
 /* Raw bytes that travel with a message. Reference-counted and pooled: zero-copy in both directions. */
 typedef struct Buffer Buffer;
 typedef struct Frame {
-    void *data;       /* of a received frame it may be unaligned: read it through message_bytes */
+    void *data; /* of a received frame it may be unaligned: read it through message_bytes */
     size_t size_bytes;
-    Buffer *buffer;   /* the message owns one reference */
+    Buffer *buffer; /* the message owns one reference */
 } Frame;
 
 typedef struct Message {
@@ -171,7 +172,7 @@ typedef struct Message {
 
 const char *message_type_name(MessageType type); /* "PULL"; "unknown" */
 
-/* A new empty message: every field 0, no frames. Every message must be freed, or handed to link_send, which frees it. */
+/* A new empty message: every field 0, no frames. It must be freed, or handed to link_send, which frees it. */
 void message_init(Message *m, MessageType type);
 void message_free(Message *m);
 /* Moves the frames (and everything else) to dst, whose former content is not freed; src is empty afterwards. How a
@@ -184,14 +185,14 @@ void *message_add_frame(Message *m, size_t size_bytes);
 void message_add_bytes(Message *m, const void *data, size_t size_bytes);
 /* Bytes of all raw frames together. */
 size_t message_frame_bytes(const Message *m);
-/* The bytes of frames [first, first + n), which must exist, in one piece: the frame itself where it is one and aligned to
- * 8 bytes, else a copy that lives as long as the message. size out. n 0: NULL. */
+/* The bytes of frames [first, first + n), which must exist, in one piece: the frame itself where it is one and aligned
+ * to 8 bytes, else a copy that lives as long as the message. size out. n 0: NULL. */
 const void *message_bytes(Message *m, int first, int n, size_t *size_bytes);
 
 /* Frame 0: encodes into out (MESSAGE_HEADER_BYTES + MESSAGE_MAP_BYTES); returns its size. */
 size_t message_encode(const Message *m, uint8_t *out);
 /* The reverse, of bytes that nobody has checked. Fills everything but the frames, which stay as they are. ERR_PROTOCOL
- * with a sentence, which quotes nothing that the peer wrote. Never allocates, never reads outside, whatever the bytes. */
+ * with a sentence, which quotes nothing that the peer wrote. Never allocates or reads outside, whatever the bytes. */
 Err message_decode(Message *m, const uint8_t *data, size_t size_bytes) MUST_CHECK;
 
 #endif

@@ -24,7 +24,7 @@ typedef struct ServerAnswers {
     uint8_t *bitmap[N_DOMAINS];                                      /* owned */
     uint64_t t[N_DOMAINS];
     double loss[N_DOMAINS][LOSS_N]; /* the sums that it holds (losses.h) */
-    char *files;               /* JSON text for the manifest; owned */
+    char *files;                    /* JSON text for the manifest; owned */
 } ServerAnswers;
 
 /* What heartbeats say. */
