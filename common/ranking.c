@@ -161,3 +161,17 @@ int ranking_named(const RankingMetrics *m, const EvalConfig *eval, NamedMetric o
     out[n++] = (NamedMetric){.name = "logloss", .value = m->logloss};
     return n;
 }
+
+void ranking_print(const RankingMetrics *m, const EvalConfig *eval, int n_decimals) {
+    static const RankingMetrics NONE;
+    NamedMetric named[RANKING_MAX_NAMED];
+    int n = ranking_named(m ? m : &NONE, eval, named);
+    for (int i = 0; i < n; i++) {
+        if (named[i].is_implied)
+            continue;
+        if (m)
+            printf(" %8.*f", n_decimals, named[i].value);
+        else
+            printf(" %8s", named[i].name);
+    }
+}

@@ -38,4 +38,7 @@ enum { RANKING_MAX_NAMED = 4 + 2 * CONFIG_MAX_KS };
 /* All of them, in the order in which they are shown; returns their number. */
 int ranking_named(const RankingMetrics *m, const EvalConfig *eval, NamedMetric out[RANKING_MAX_NAMED]);
 
+/* Columns of a table on stdout, a blank before each: the values, or, of NULL, the names. Implied ones are left out. */
+void ranking_print(const RankingMetrics *m, const EvalConfig *eval, int n_decimals);
+
 #endif

@@ -11,7 +11,7 @@
 #include "server/metrics_json.h"
 #include "worker/ops/gemm.h"
 
-enum { MAX_SNAPSHOTS = 32 };
+enum { MAX_SNAPSHOTS = 32, N_DECIMALS = 6 };
 
 static const char *const PROTOCOL_NAMES[N_PROTOCOLS] = {[PROTOCOL_WARM] = "warm", [PROTOCOL_ALL] = "all"};
 static const char *const SPLIT_NAMES[N_SPLITS] = {[SPLIT_VALID] = "valid", [SPLIT_TEST] = "test"};
@@ -25,30 +25,15 @@ typedef struct Arguments {
 
 /* ---- printing ----------------------------------------------------------------------------------------------- */
 
-/* What the table shows: values, or, of NULL, names. */
-static void print_metrics(const EvalConfig *eval, const RankingMetrics *m) {
-    static const RankingMetrics NONE;
-    NamedMetric named[RANKING_MAX_NAMED];
-    int n = ranking_named(m ? m : &NONE, eval, named);
-    for (int i = 0; i < n; i++) {
-        if (named[i].is_implied)
-            continue;
-        if (m)
-            printf(" %8.6f", named[i].value);
-        else
-            printf(" %8s", named[i].name);
-    }
-}
-
 static void print_domain(const EvaluatedSnapshot *results, const Arguments *a, int d) {
     printf("domain %c%24s", "AB"[d], "epoch");
-    print_metrics(&results->eval, NULL);
+    ranking_print(NULL, &results->eval, N_DECIMALS);
     printf(" positives\n");
     for (int i = 0; i < a->n_dirs; i++) {
         const EvaluatedSnapshot *r = &results[i];
         const char *kind = r->is_backbone ? " backbone" : "";
         printf("  %.16s%-*s %5u", r->model, 24 - (int)strlen(r->model), kind, r->epoch[d]);
-        print_metrics(&r->eval, &r->metrics[d]);
+        ranking_print(&r->metrics[d], &r->eval, N_DECIMALS);
         printf(" %9llu  %s\n", (unsigned long long)r->metrics[d].n, a->dirs[i]);
     }
     for (int i = 0; i < N_PROBES; i++) {

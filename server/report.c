@@ -8,7 +8,12 @@
 
 #include "common/log.h"
 
-enum { PLAIN_LINE_MS = 10 * 1000, LINE = 256, ESTIMATE_MS = 3000 /* servers report every two seconds */ };
+enum {
+    PLAIN_LINE_MS = 10 * 1000,
+    LINE = 256,
+    ESTIMATE_MS = 3000, /* servers report every two seconds */
+    N_DECIMALS = 4,
+};
 
 void report_init(Report *r, const Config *config) {
     *r = (Report){.config = config, .is_terminal = isatty(STDERR_FILENO)};
@@ -70,33 +75,18 @@ static void clear_line(const Report *r) {
         fputs("\r\033[K", stderr);
 }
 
-/* What a table shows: values, or, of NULL, names. */
-static void print_metrics(const EvalConfig *eval, const RankingMetrics *m) {
-    static const RankingMetrics NONE;
-    NamedMetric named[RANKING_MAX_NAMED];
-    int n = ranking_named(m ? m : &NONE, eval, named);
-    for (int i = 0; i < n; i++) {
-        if (named[i].is_implied)
-            continue;
-        if (m)
-            printf(" %8.4f", named[i].value);
-        else
-            printf(" %8s", named[i].name);
-    }
-}
-
 void report_epoch(Report *r, const EpochResult *e) {
     clear_line(r);
     if (!r->has_header) {
         printf("%5s %6s %8s %9s", "epoch", "domain", "loss", "regular.");
-        print_metrics(&r->config->eval, NULL);
+        ranking_print(NULL, &r->config->eval, N_DECIMALS);
         puts("  (validation)");
         r->has_header = true;
     }
     for (int d = 0; d < N_DOMAINS; d++) {
         printf("%5u %6c %8.4f %9.1e", e->epoch, 'A' + d, e->data_loss[d], e->regulariser[d]);
         if (e->is_scored[d][SPLIT_VALID])
-            print_metrics(&r->config->eval, &e->metrics[d][SPLIT_VALID]);
+            ranking_print(&e->metrics[d][SPLIT_VALID], &r->config->eval, N_DECIMALS);
         puts(e->is_best[d] ? "  best" : "");
         if (e->is_scored[d][SPLIT_TEST]) {
             r->test[d] = e->metrics[d][SPLIT_TEST];
@@ -122,13 +112,13 @@ void report_final(Report *r, const DataInfo *data) {
            "user\n"
            "%6s %-14s %5s",
            protocol == PROTOCOL_WARM ? "warm" : "all", "domain", "", "epoch");
-    print_metrics(&r->config->eval, NULL);
+    ranking_print(NULL, &r->config->eval, N_DECIMALS);
     putchar('\n');
     for (int d = 0; d < N_DOMAINS; d++) {
         if (!r->test_epoch[d])
             continue;
         printf("%6c %-14s %5u", 'A' + d, r->config->model.name, r->test_epoch[d]);
-        print_metrics(&r->config->eval, &r->test[d]);
+        ranking_print(&r->test[d], &r->config->eval, N_DECIMALS);
         printf("  (%" PRIu64 " positives)\n", r->test[d].n);
         print_probes(data, protocol, d);
     }
