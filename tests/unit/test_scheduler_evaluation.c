@@ -6,10 +6,8 @@
 
 /* Epoch 1 is trained and committed; the first evaluation leases lie in the list. */
 static World *evaluating(int n_workers) {
-    World *w = world_new(1, n_workers);
-    start(w);
-    train_epoch(w);
-    serve(w);
+    World *w = world_started(1, n_workers);
+    train_and_cut(w);
     return w;
 }
 
@@ -127,8 +125,7 @@ static void a_second_copy_of_scores_changes_nothing(void **state) {
     Message lease, m;
     w->config.train.epochs = 1;
     start(w);
-    train_epoch(w);
-    serve(w);
+    train_and_cut(w);
     lease = expect(w, MESSAGE_LEASE, WORKER);
     for (int i = 0; i < 5; i++) {
         uint32_t first;
@@ -207,10 +204,7 @@ static void scores_that_are_not_finite_end_the_run(void **state) {
     add_scores(&m, &lease, first, EVAL_BATCH);
     ((float *)m.frames[1].data)[7] = NAN;
     say(w, WORKER, &m);
-    m = expect(w, MESSAGE_FINISH, SERVER);
-    assert_int_equal((int)m.finish.code, -ERR_FAILED);
-    assert_non_null(strstr(m.finish.text, "diverged"));
-    message_free(&m);
+    expect_finish(w, SERVER, ERR_FAILED, "diverged");
     message_free(&lease);
     world_free(w);
 }
@@ -221,8 +215,7 @@ static void a_dead_workers_piece_is_scored_by_another(void **state) {
     static const uint64_t ALIVE[] = {SERVER, WORKER, 0};
     w->config.train.epochs = 1;
     start(w);
-    train_epoch(w);
-    serve(w);
+    train_and_cut(w);
     Message dead = expect(w, MESSAGE_LEASE, WORKER + 1);
     pass_ms(w, (uint64_t)w->config.cluster.dead_ms + 200, ALIVE);
     w->n_workers = 1;
@@ -237,22 +230,18 @@ static void a_dead_workers_piece_is_scored_by_another(void **state) {
 /* Trains one epoch whose validation WAUC is a and b. */
 static void epoch_with(World *w, double a, double b) {
     int n_before = w->n_results;
-    Message lease;
     w->wauc[DOMAIN_A] = a;
     w->wauc[DOMAIN_B] = b;
     while (w->n_results == n_before) {
         serve(w);
-        lease = expect(w, MESSAGE_LEASE, WORKER);
-        work(w, WORKER, &lease);
-        message_free(&lease);
+        work_next(w, WORKER);
         serve(w);
     }
 }
 
 static void the_test_split_is_scored_where_validation_has_improved_and_nowhere_else(void **state) {
     (void)state;
-    World *w = world_new(1, 1);
-    start(w);
+    World *w = world_started(1, 1);
     epoch_with(w, 0.6, 0.6);
     epoch_with(w, 0.7, 0.6); /* as good is not better */
     epoch_with(w, 0.5, 0.65);
@@ -299,8 +288,7 @@ static void training_ends_after_the_last_epoch_though_it_improves(void **state) 
         expect_none(w, MESSAGE_FINISH, 0);
         epoch_with(w, 0.5 + 0.1 * e, 0.5);
     }
-    Message m = expect(w, MESSAGE_FINISH, SERVER);
-    message_free(&m);
+    expect_sent(w, MESSAGE_FINISH, SERVER);
     world_free(w);
 }
 
@@ -310,9 +298,7 @@ static void the_next_epoch_opens_after_the_evaluation_and_not_before(void **stat
     World *w = evaluating(1);
     for (int i = 0; i < N_DOMAINS * N_CHUNKS; i++) { /* all of validation, none of test */
         expect_none(w, MESSAGE_EPOCH_OPEN, 0);
-        Message lease = expect(w, MESSAGE_LEASE, WORKER);
-        work(w, WORKER, &lease);
-        message_free(&lease);
+        work_next(w, WORKER);
     }
     expect_none(w, MESSAGE_EPOCH_OPEN, 0);
     for (int i = 0; i < N_DOMAINS * N_CHUNKS; i++) {

@@ -133,8 +133,7 @@ static void a_worker_with_a_broken_manifest_is_refused_and_the_next_one_is_not(v
     say(w, WORKER, &m);
     expect_refusal(w, WORKER, ERR_DATA, "manifest", "");
     join(w, WORKER + 1, ROLE_WORKER);
-    m = expect(w, MESSAGE_WELCOME, WORKER + 1);
-    message_free(&m);
+    expect_sent(w, MESSAGE_WELCOME, WORKER + 1);
     world_free(w);
 }
 
@@ -148,10 +147,7 @@ static void waiting_for_roles_ends_and_says_for_whom(void **state) {
     pass_ms(w, (uint64_t)w->config.cluster.join_s * 1000 - 200, ALIVE);
     expect_none(w, MESSAGE_FINISH, 0);
     pass_ms(w, 300, ALIVE);
-    Message m = expect(w, MESSAGE_FINISH, SERVER);
-    assert_int_equal((int)m.finish.code, -ERR_TIMEOUT);
-    assert_non_null(strstr(m.finish.text, "1 of 2 servers and 1 of 3 workers"));
-    message_free(&m);
+    expect_finish(w, SERVER, ERR_TIMEOUT, "1 of 2 servers and 1 of 3 workers");
     pass_ms(w, 4000, ALIVE);
     assert_int_equal(w->code, ERR_TIMEOUT);
     world_free(w);
@@ -190,8 +186,7 @@ static void a_server_that_dies_before_the_view_is_replaced(void **state) {
     Message m = expect(w, MESSAGE_WELCOME, SERVER + 1);
     assert_int_equal(m.welcome.rank, 0);
     message_free(&m);
-    m = expect(w, MESSAGE_VIEW, WORKER);
-    message_free(&m);
+    expect_sent(w, MESSAGE_VIEW, WORKER);
     assert_int_equal(w->n_finished, 0);
     pass_ms(w, 100, ALIVE);
     world_free(w);
@@ -199,22 +194,18 @@ static void a_server_that_dies_before_the_view_is_replaced(void **state) {
 
 static void a_worker_that_comes_later_is_shown_the_view_at_once(void **state) {
     (void)state;
-    World *w = world_new(1, 1);
-    start(w);
+    World *w = world_started(1, 1);
     join(w, WORKER + 1, ROLE_WORKER);
-    Message m = expect(w, MESSAGE_VIEW, WORKER + 1);
-    message_free(&m);
+    expect_sent(w, MESSAGE_VIEW, WORKER + 1);
     ask(w, WORKER + 1);
-    m = expect(w, MESSAGE_LEASE, WORKER + 1);
-    message_free(&m);
+    expect_sent(w, MESSAGE_LEASE, WORKER + 1);
     world_free(w);
 }
 
 static void a_process_of_another_run_is_told_so(void **state) {
     (void)state;
-    World *w = world_new(1, 1);
+    World *w = world_started(1, 1);
     Message m;
-    start(w);
     message_init(&m, MESSAGE_HEARTBEAT);
     m.job = 4711;
     say(w, WORKER, &m);
@@ -226,9 +217,8 @@ static void a_process_of_another_run_is_told_so(void **state) {
 
 static void a_message_that_is_not_for_the_scheduler_drops_its_sender(void **state) {
     (void)state;
-    World *w = world_new(1, 2);
+    World *w = world_started(1, 2);
     Message m, lease;
-    start(w);
     lease = expect(w, MESSAGE_LEASE, WORKER);
     message_init(&m, MESSAGE_MARKED); /* from a worker */
     say(w, WORKER, &m);
@@ -241,9 +231,8 @@ static void a_message_that_is_not_for_the_scheduler_drops_its_sender(void **stat
 
 static void a_dead_server_ends_the_run_and_is_named(void **state) {
     (void)state;
-    World *w = world_new(2, 1);
+    World *w = world_started(2, 1);
     static const uint64_t ALIVE[] = {SERVER, WORKER, 0};
-    start(w);
     pass_ms(w, (uint64_t)w->config.cluster.dead_ms + 200, ALIVE);
     Message m = expect(w, MESSAGE_FINISH, WORKER);
     assert_int_equal((int)m.finish.code, -ERR_PEER);
@@ -255,26 +244,21 @@ static void a_dead_server_ends_the_run_and_is_named(void **state) {
 
 static void a_server_that_leaves_ends_the_run_with_its_own_words(void **state) {
     (void)state;
-    World *w = world_new(1, 1);
+    World *w = world_started(1, 1);
     Message m;
-    start(w);
     message_init(&m, MESSAGE_BYE);
     m.bye.code = (uint64_t)-ERR_CONFIG;
     snprintf(m.bye.text, sizeof m.bye.text, "no such optimizer");
     say(w, SERVER, &m);
-    m = expect(w, MESSAGE_FINISH, WORKER);
-    assert_int_equal((int)m.finish.code, -ERR_CONFIG);
-    assert_non_null(strstr(m.finish.text, "no such optimizer"));
-    message_free(&m);
+    expect_finish(w, WORKER, ERR_CONFIG, "no such optimizer");
     world_free(w);
 }
 
 static void a_run_without_workers_waits_for_another_and_then_ends(void **state) {
     (void)state;
-    World *w = world_new(1, 1);
+    World *w = world_started(1, 1);
     static const uint64_t ALIVE[] = {SERVER, 0};
     Message m;
-    start(w);
     message_init(&m, MESSAGE_BYE);
     snprintf(m.bye.text, sizeof m.bye.text, "the disk is gone");
     say(w, WORKER, &m);
@@ -289,15 +273,13 @@ static void a_run_without_workers_waits_for_another_and_then_ends(void **state) 
 
 static void another_worker_in_time_saves_the_run(void **state) {
     (void)state;
-    World *w = world_new(1, 1);
+    World *w = world_started(1, 1);
     static const uint64_t SERVERS[] = {SERVER, 0}, ALL[] = {SERVER, WORKER + 1, 0};
-    start(w);
     pass_ms(w, (uint64_t)w->config.cluster.join_s * 1000 / 2, SERVERS); /* the worker dies in between */
     forget(w, MESSAGE_LEASE);
     join(w, WORKER + 1, ROLE_WORKER);
     ask(w, WORKER + 1);
-    Message m = expect(w, MESSAGE_LEASE, WORKER + 1);
-    message_free(&m);
+    expect_sent(w, MESSAGE_LEASE, WORKER + 1);
     pass_ms(w, (uint64_t)w->config.cluster.lease_s * 1000 / 2, ALL);
     expect_none(w, MESSAGE_FINISH, 0);
     world_free(w);
@@ -305,8 +287,7 @@ static void another_worker_in_time_saves_the_run(void **state) {
 
 static void a_scheduler_that_stood_still_blames_nobody(void **state) {
     (void)state;
-    World *w = world_new(1, 1);
-    start(w);
+    World *w = world_started(1, 1);
     w->now_ms += 3600 * 1000;
     scheduler_on_tick(w->s, w->now_ms);
     assert_int_equal(w->n_finished, 0);
@@ -316,24 +297,20 @@ static void a_scheduler_that_stood_still_blames_nobody(void **state) {
 
 static void everybody_hears_heartbeats(void **state) {
     (void)state;
-    World *w = world_new(1, 1);
+    World *w = world_started(1, 1);
     static const uint64_t ALIVE[] = {SERVER, WORKER, 0};
-    start(w);
     pass_ms(w, (uint64_t)w->config.cluster.heartbeat_ms * 4, ALIVE);
     for (int i = 0; i < 3; i++) {
-        Message m = expect(w, MESSAGE_HEARTBEAT, SERVER);
-        message_free(&m);
-        m = expect(w, MESSAGE_HEARTBEAT, WORKER);
-        message_free(&m);
+        expect_sent(w, MESSAGE_HEARTBEAT, SERVER);
+        expect_sent(w, MESSAGE_HEARTBEAT, WORKER);
     }
     world_free(w);
 }
 
 static void status_is_answered_without_hello(void **state) {
     (void)state;
-    World *w = world_new(1, 2);
+    World *w = world_started(1, 2);
     Message m;
-    start(w);
     message_init(&m, MESSAGE_STATUS_ASK);
     m.sequence = 5;
     say(w, CONTROL, &m);
@@ -352,8 +329,7 @@ static void status_is_answered_without_hello(void **state) {
 
 static void a_peer_that_the_link_dropped_takes_no_part_any_more(void **state) {
     (void)state;
-    World *w = world_new(1, 2);
-    start(w);
+    World *w = world_started(1, 2);
     forget(w, MESSAGE_LEASE);
     scheduler_on_fault(w->s, WORKER, "its bytes are no message", w->now_ms);
     ask(w, WORKER + 1); /* has a lease already: gets the same */

@@ -131,8 +131,7 @@ static void a_worker_that_comes_later_gets_its_share(void **state) {
     w->servers[0].is_mute = true;
     join(w, WORKER + 1, ROLE_WORKER);
     ask(w, WORKER + 1);
-    m = expect(w, MESSAGE_LEASE_REVOKE, WORKER);
-    message_free(&m);
+    expect_sent(w, MESSAGE_LEASE_REVOKE, WORKER);
     end_lease(w, WORKER, all.lease.lease, false);
     ask(w, WORKER);
     answer(w, SERVER, 3, 2);
