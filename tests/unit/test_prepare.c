@@ -1,22 +1,10 @@
 /* What prepare makes of ratings, against a second derivation that is written to be read and not to be fast.
  * link: mg_data */
-#include "data_fixture.h"
+#include "tests/unit/ratings_fixture.h"
 
-#include <zlib.h>
-
-enum { K_CORE = 5, MAX_EVENTS = 4096, MAX_USER = 100 };
+enum { K_CORE = 5, MAX_USER = 100 };
 
 /* ---- the second derivation ---- */
-
-typedef struct Rating {
-    char user[24], item[24];
-    long long time;
-} Rating;
-
-typedef struct Ratings {
-    int n;
-    Rating at[MAX_EVENTS];
-} Ratings;
 
 /* One user's events: distinct items, in order of time, ties as in the file. */
 static int load_user(const Ratings *all, const char *user, Rating *out) {
@@ -35,16 +23,6 @@ static int load_user(const Ratings *all, const char *user, Rating *out) {
             out[k - 1] = kept;
         }
     return n;
-}
-
-static void load_ratings(const char *path, Ratings *out) {
-    FILE *f = fopen(path, "r");
-    out->n = 0;
-    assert_non_null(f);
-    while (out->n < MAX_EVENTS && fscanf(f, "%23[^,],%23[^,],5.0,%lld\n", out->at[out->n].user, out->at[out->n].item,
-                                         &out->at[out->n].time) == 3)
-        out->n++;
-    fclose(f);
 }
 
 static int by_value(const void *a, const void *b) {
@@ -299,66 +277,6 @@ static void item_core_leaves_no_rare_item_and_no_short_user(void **state) {
     dataset_close(&d);
 }
 
-/* ---- formats ---- */
-
-enum { USER_FIRST, ITEM_FIRST, HEADER, INTER, GZIP, N_STYLES };
-
-/* The same ratings in another style. */
-static void restyle(const char *from, const char *to, int style) {
-    static Ratings all;
-    char text[128];
-    load_ratings(from, &all);
-    gzFile f = gzopen(to, style == GZIP ? "wb" : "wbT");
-    assert_non_null(f);
-    if (style == HEADER)
-        gzputs(f, "\xef\xbb\xbftimestamp,item_id,user_id\r\n");
-    if (style == INTER)
-        gzputs(f, "user_id:token\titem_id:token\trating:float\ttimestamp:float\n");
-    for (int i = 0; i < all.n; i++) {
-        const Rating *r = &all.at[i];
-        if (style == ITEM_FIRST)
-            snprintf(text, sizeof text, "\"%s\", %s,5.0,%lld\n", r->item, r->user, r->time);
-        else if (style == HEADER)
-            snprintf(text, sizeof text, "%lld.5,%s,%s\r\n", r->time, r->item, r->user);
-        else if (style == INTER)
-            snprintf(text, sizeof text, "%s\t%s\t5\t%lld.0\n\n", r->user, r->item, r->time);
-        else
-            snprintf(text, sizeof text, "%s,%s,5.0,%lld\n", r->user, r->item, r->time);
-        gzputs(f, text);
-    }
-    gzclose(f);
-}
-
-static void every_format_gives_the_same_events(void **state) {
-    Scratch *s = *state;
-    Dataset *want = random_dataset(s, SPLIT_BY_QUANTILE);
-    char a[160], b[160], out[160];
-    snprintf(a, sizeof a, "%s/restyled_a", s->dir);
-    snprintf(b, sizeof b, "%s/restyled_b", s->dir);
-    for (int style = 0; style < N_STYLES; style++) {
-        snprintf(out, sizeof out, "%s/out%d", s->dir, style);
-        restyle(s->a, a, style);
-        restyle(s->b, b, style);
-        PrepareOptions o = scratch_options(s);
-        o.inputs[0] = a;
-        o.inputs[1] = b;
-        o.out_dir = out;
-        Dataset *got = prepare_and_open(&o);
-        for (int domain = 0; domain < N_DOMAINS; domain++) {
-            uint32_t n, n_want;
-            const uint32_t *items = dataset_event_items(got, domain, &n);
-            const uint32_t *want_items = dataset_event_items(want, domain, &n_want);
-            assert_int_equal(n, n_want);
-            assert_memory_equal(items, want_items, n * sizeof *items);
-            assert_memory_equal(dataset_event_times(got, domain), dataset_event_times(want, domain), n * 8);
-        }
-        if (style == USER_FIRST || style == GZIP)
-            assert_true(dataset_info(got)->fingerprint == dataset_info(want)->fingerprint);
-        dataset_close(&got);
-    }
-    dataset_close(&want);
-}
-
 /* ---- the real ratings ---- */
 
 static const char *shared_dir(void) {
@@ -415,7 +333,6 @@ int main(void) {
         SCRATCH_TEST(leave_one_out_keeps_the_last_two_events_of_a_user),
         SCRATCH_TEST(days_split_ends_where_the_data_end),
         SCRATCH_TEST(item_core_leaves_no_rare_item_and_no_short_user),
-        SCRATCH_TEST(every_format_gives_the_same_events),
         SCRATCH_TEST(games_and_toys_have_the_known_counts_and_fair_candidates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
