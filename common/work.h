@@ -11,7 +11,8 @@
  * numbers ascend. A *part* is a run of consecutive places of that order, about PART_INSTANCES instances; it is the unit
  * of leases, and an epoch visits the parts of all chunks shuffled together. (A chunk holds all instances of its users.
  * Visiting whole chunks one after the other trains a user's instances in one burst, which the dense parameters follow:
- * on Amazon Games and Toys, 19 chunks, MAN lost .015 of A's test AUC, its backbone .027, against parts or one chunk.) */
+ * on Amazon Games and Toys in 19 chunks the backbone's test WAUC in A was .639 that way, mean of 3 seeds, and .653 with
+ * parts, mean of 10; MAN's .656, of 4, and .661.) */
 #ifndef MANGROVE_COMMON_WORK_H
 #define MANGROVE_COMMON_WORK_H
 
