@@ -14,6 +14,7 @@ typedef enum NormKind { NORM_BATCH, NORM_NONE } NormKind;
 typedef enum LossKind { LOSS_SOFTMAX, LOSS_BCE } LossKind;
 typedef enum OptimizerKind { OPTIMIZER_SGD, OPTIMIZER_ADAM } OptimizerKind;
 typedef enum Consistency { CONSISTENCY_ASYNC, CONSISTENCY_SYNC } Consistency;
+typedef enum InitMoments { INIT_MOMENTS_RESET, INIT_MOMENTS_KEEP } InitMoments;
 typedef enum Protocol { PROTOCOL_WARM, PROTOCOL_ALL, N_PROTOCOLS } Protocol;
 
 typedef struct Widths {
@@ -54,6 +55,7 @@ typedef struct TrainConfig {
     Consistency consistency;
     int ranks;           /* R of sync */
     int prefetch;        /* batches pulled ahead; 0 or 1 */
+    InitMoments init_moments; /* of a run that starts from a snapshot's rows (train --init) */
 } TrainConfig;
 
 typedef struct EvalConfig {
@@ -77,7 +79,11 @@ typedef struct ClusterConfig {
 
 typedef struct SnapshotConfig {
     bool enabled;
-    int keep;            /* the newest n are kept, and the best of each domain */
+    int keep;        /* the newest n are kept, and the best of each domain */
+    int every_s;     /* also in the middle of an epoch, every so many seconds; 0: not by time */
+    int every_steps; /* likewise, every so many steps of both domains together; 0: not by steps */
+    int full_every;  /* every k-th snapshot holds all rows, those between only what changed since; 1: all are full */
+    int copy_mb;     /* of a server: old rows kept for the writer while pushes go on; beyond it pushes wait */
 } SnapshotConfig;
 
 typedef struct Config {

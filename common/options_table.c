@@ -11,6 +11,7 @@ static const char *const NORMS[] = {[NORM_BATCH] = "batch", [NORM_NONE] = "none"
 static const char *const LOSSES[] = {[LOSS_SOFTMAX] = "softmax", [LOSS_BCE] = "bce", NULL};
 static const char *const OPTIMIZERS[] = {[OPTIMIZER_SGD] = "sgd", [OPTIMIZER_ADAM] = "adam", NULL};
 static const char *const CONSISTENCIES[] = {[CONSISTENCY_ASYNC] = "async", [CONSISTENCY_SYNC] = "sync", NULL};
+static const char *const INIT_MOMENTS[] = {[INIT_MOMENTS_RESET] = "reset", [INIT_MOMENTS_KEEP] = "keep", NULL};
 static const char *const PROTOCOLS[] = {[PROTOCOL_WARM] = "warm", [PROTOCOL_ALL] = "all", NULL};
 
 static_assert(sizeof(EncoderKind) == sizeof(int), "the value of an enum is read and written as an int");
@@ -101,6 +102,8 @@ const Option OPTIONS[] = {
      SAYS = "R of sync: slices of each step, computed in parallel; 1 in async."},
     {"train.prefetch", INT(train.prefetch, 0, 1), DEFAULT = "1",
      SAYS = "Batches pulled ahead of the one that is computed; in sync 0, and 0 if not set."},
+    {"train.init_moments", NAMES(train.init_moments) = INIT_MOMENTS, DEFAULT = "reset",
+     SAYS = "What train --init does with the snapshot's optimizer state: reset or keep."},
 
     {"eval.protocol", NAMES(eval.protocol) = PROTOCOLS, DEFAULT = "warm",
      SAYS = "warm: positives and negatives that were seen in training; all: every item."},
@@ -134,6 +137,14 @@ const Option OPTIONS[] = {
      SAYS = "Writes a snapshot at the end of every epoch."},
     {"snapshot.keep", INT(snapshot.keep, 1, 1000), DEFAULT = "2",
      SAYS = "The newest snapshots kept; the best of each domain stays too."},
+    {"snapshot.every_s", INT(snapshot.every_s, 0, 604800), DEFAULT = "0",
+     SAYS = "Seconds between two snapshots in the middle of an epoch; 0: none by time."},
+    {"snapshot.every_steps", INT(snapshot.every_steps, 0, 1000000000), DEFAULT = "0",
+     SAYS = "Steps of both domains between two snapshots in the middle of an epoch; 0: none by steps."},
+    {"snapshot.full_every", INT(snapshot.full_every, 1, 1000), DEFAULT = "1",
+     SAYS = "Every k-th snapshot is full; those between hold only rows that changed since the last full one."},
+    {"snapshot.copy_mb", INT(snapshot.copy_mb, 1, 1048576), DEFAULT = "1024",
+     SAYS = "Megabytes of old rows that a server keeps while it writes a snapshot; beyond it pushes wait."},
 };
 // clang-format on
 

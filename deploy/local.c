@@ -338,7 +338,7 @@ static Err open_roles(Local *l) {
                         .revoke = on_revoke,
                         .stats = on_stats,
                         .finished = on_worker_finished};
-    Err err = scheduler_open(&l->scheduler, &l->config, l->config_text, AT_SCHEDULER, &scheduler, l->clock_ms);
+    Err err = scheduler_open(&l->scheduler, &l->config, l->config_text, AT_SCHEDULER, &scheduler, NULL, l->clock_ms);
     if (!err)
         err = session_open(&l->session, AT_SERVER, "no address", &session, l->clock_ms);
     if (!err)

@@ -61,6 +61,7 @@ enum {
     X(STATUS_ASK, 22, status_ask, NO_FIELDS)                                                                           \
     X(STATUS, 23, status, NO_FIELDS)                                                                                   \
     X(STOP_ASK, 24, stop_ask, NO_FIELDS)                                                                               \
+    X(SNAPSHOT_ASK, 25, snapshot_ask, NO_FIELDS)                                                                       \
     X(PULL, 32, pull, PULL_FIELDS)                                                                                     \
     X(VALUES, 33, values, VALUES_FIELDS)                                                                               \
     X(PUSH, 34, push, PUSH_FIELDS)                                                                                     \
@@ -80,7 +81,8 @@ enum {
     N(lease) N(n_steps) N(n_instances) N(n_rows) N(used_bytes) N(sent_bytes) N(received_bytes)
 /* map: version of the slot map, from 1. frames: slot map (u16 server rank x 4096); endpoints of the servers in rank
  * order, one a line; the data set's manifest (cut into frames) */
-#define VIEW_FIELDS(N, S)         N(map) N(n_servers)
+/* restore: RESTORE_*; snapshot: the directory from which the server loads the rows of its slots before it is READY. */
+#define VIEW_FIELDS(N, S)         N(map) N(n_servers) N(restore) S(snapshot)
 #define READY_FIELDS(N, S)        N(map)
 #define EPOCH_OPEN_FIELDS(N, S)   N(epoch) N(steps_a) N(steps_b)
 #define EPOCH_OPENED_FIELDS(N, S) N(epoch)
@@ -92,8 +94,9 @@ enum {
 #define REPORT_ASK_FIELDS(N, S)   N(epoch)
 /* frames: bitmap of A, bitmap of B, keys (u64) and values (f32) of the `sum` rows that this server holds */
 #define REPORT_FIELDS(N, S) N(epoch) N(map) N(t_a) N(t_b)
-/* dir: where the snapshot's files go. frames: bitmap of A, bitmap of B */
-#define MARK_FIELDS(N, S)   N(cut) N(epoch) N(map) S(dir)
+/* dir: where the snapshot's files go. base: the cut of the full snapshot that an incremental one goes on from; 0: this
+ * one is full. frames: bitmap of A, bitmap of B */
+#define MARK_FIELDS(N, S)   N(cut) N(epoch) N(map) N(base) S(dir)
 #define MARKED_FIELDS(N, S) N(cut) N(is_ok)
 /* frames: the files' part of the manifest (JSON text) */
 #define WRITTEN_FIELDS(N, S) N(cut) N(is_ok) S(text)
@@ -140,6 +143,12 @@ typedef enum LeaseKind {
     LEASE_STEPS,      /* in a cut: train just these steps */
     LEASE_EVALUATION, /* score every evaluation batch of (chunk, domain, split) */
 } LeaseKind;
+typedef enum Restore {
+    RESTORE_NONE,         /* every row has its initial value */
+    RESTORE_RESUME,       /* rows, moments, epoch, bitmaps and t of the snapshot */
+    RESTORE_INIT,         /* its rows and its seed of initial values; moments and t are 0 */
+    RESTORE_INIT_MOMENTS, /* likewise with its moments and t */
+} Restore;
 typedef enum Status {
     STATUS_OK,      /* values follow; the push was applied */
     STATUS_APPLIED, /* the step had been applied before */

@@ -347,7 +347,8 @@ void scheduler_on_fault(Scheduler *s, uint64_t peer, const char *sentence, uint6
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 
 Err scheduler_open(Scheduler **out, const Config *config, const char *config_text, uint64_t incarnation,
-                   const SchedulerEnv *env, uint64_t now_ms) {
+                   const SchedulerEnv *env, const SchedulerStart *start, uint64_t now_ms) {
+    (void)start;
     if (strlen(config->run_dir) + 64 > MESSAGE_TEXT)
         return err_fail(ERR_CONFIG, "run.dir is %zu bytes long; at most %d are allowed", strlen(config->run_dir),
                         MESSAGE_TEXT - 64);

@@ -37,9 +37,32 @@ typedef struct EpochResult {
     uint32_t best_epoch[N_DOMAINS];
 } EpochResult;
 
+/* Early stopping: how the domains stand after the last evaluated epoch. */
+typedef struct Standing {
+    double best_wauc[N_DOMAINS];                      /* -1: nothing has been evaluated */
+    uint32_t best_epoch[N_DOMAINS], stale[N_DOMAINS]; /* stale: epochs since the best */
+} Standing;
+
+/* Where a run begins, if not from nothing: read from a snapshot. */
+typedef struct SchedulerStart {
+    Restore restore;        /* not RESTORE_NONE */
+    char dir[MESSAGE_TEXT]; /* the snapshot that servers load */
+    uint64_t seed;          /* of its initial values */
+    /* RESTORE_RESUME alone: */
+    uint64_t data; /* fingerprint of its data set */
+    uint64_t cut;  /* its number; later ones are higher */
+    uint32_t epoch, n_steps[N_DOMAINS];
+    bool is_evaluated; /* the epoch is complete and evaluated: training goes on with the next */
+    Standing standing;
+} SchedulerStart;
+
 typedef struct SnapshotFacts {
     uint32_t epoch;
     uint64_t cut;
+    uint64_t base_cut;    /* of the full snapshot that this incremental one goes on from; 0: this is full */
+    const char *base_dir; /* NULL: full */
+    uint64_t seed;        /* of initial values */
+    Standing standing;
     bool is_epoch_end;
     const char *dir;
     uint32_t n_servers;
@@ -93,9 +116,10 @@ typedef struct SchedulerEnv {
     void (*finished)(void *ctx, Err code, const char *sentence);
 } SchedulerEnv;
 
-/* Borrows config; config_text is its canonical form, which WELCOME carries. incarnation: of this process. */
+/* Borrows config; config_text is its canonical form, which WELCOME carries. incarnation: of this process. start: NULL =
+ * from nothing; copied. */
 Err scheduler_open(Scheduler **out, const Config *config, const char *config_text, uint64_t incarnation,
-                   const SchedulerEnv *env, uint64_t now_ms) MUST_CHECK;
+                   const SchedulerEnv *env, const SchedulerStart *start, uint64_t now_ms) MUST_CHECK;
 void scheduler_close(Scheduler **s); /* not while a commit or a ranking is unanswered */
 
 void scheduler_on_message(Scheduler *s, uint64_t peer, Message *m, uint64_t now_ms); /* leaves m to be freed */

@@ -257,7 +257,7 @@ static Err open_scheduler(Shell *shell, uint64_t incarnation) {
                         .epoch_done = on_epoch_done,
                         .progress = on_progress,
                         .finished = on_finished};
-    return scheduler_open(&shell->scheduler, &shell->config, shell->config_text, incarnation, &env,
+    return scheduler_open(&shell->scheduler, &shell->config, shell->config_text, incarnation, &env, NULL,
                           loop_now_ms(shell->loop));
 }
 

@@ -138,7 +138,7 @@ static inline World *world_new(int n_servers, int n_workers) {
 static inline void world_open(World *w) {
     SchedulerEnv env = {w, {w, on_send}, on_schema, on_commit, on_rank, on_epoch_done, on_progress, on_finished};
     char *text = config_text(&w->config);
-    assert_int_equal(scheduler_open(&w->s, &w->config, text, 77, &env, w->now_ms), OK);
+    assert_int_equal(scheduler_open(&w->s, &w->config, text, 77, &env, NULL, w->now_ms), OK);
     free(text);
 }
 

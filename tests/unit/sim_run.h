@@ -299,9 +299,9 @@ static inline void sim_open(SimCluster *c, SimServerNode *nodes) {
                         .epoch_done = sim_epoch_done,
                         .progress = sim_progress,
                         .finished = sim_over};
-    assert_int_equal(
-        scheduler_open(&c->scheduler, &c->config, c->config_text, SIM_INCARNATION + SIM_SCHEDULER, &env, c->now_ms),
-        OK);
+    assert_int_equal(scheduler_open(&c->scheduler, &c->config, c->config_text, SIM_INCARNATION + SIM_SCHEDULER, &env,
+                                    NULL, c->now_ms),
+                     OK);
     for (int i = 0; i < c->o.servers; i++) {
         char endpoint[32];
         snprintf(endpoint, sizeof endpoint, "sim://%d", 1 + i);
