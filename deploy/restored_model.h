@@ -1,0 +1,26 @@
+/* A snapshot's model beside the data set it was trained on, ready to compute: what every command that scores opens. */
+#ifndef MANGROVE_DEPLOY_RESTORED_MODEL_H
+#define MANGROVE_DEPLOY_RESTORED_MODEL_H
+
+#include "common/config.h"
+#include "common/err.h"
+#include "common/schema.h"
+#include "server/snapshot.h"
+#include "server/store/store.h"
+#include "worker/data/dataset.h"
+
+typedef struct RestoredModel {
+    Snapshot *snapshot;
+    Dataset *data;
+    Config config; /* the snapshot's; the caller may change what the schema does not depend on */
+    Schema schema;
+    Store *store;
+    uint32_t ranks; /* of the training: 1 unless it was sync */
+} RestoredModel;
+
+/* Every row is checked before it is used. ERR_DATA if data_dir holds another data set than the training's; ERR_CORRUPT,
+ * ERR_IO. A failure leaves *out NULL. */
+Err restored_model_open(RestoredModel **out, const char *snapshot_dir, const char *data_dir) MUST_CHECK;
+void restored_model_close(RestoredModel **m);
+
+#endif
