@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,12 +30,27 @@ static Err get_array(const json_t *value, const char *what, size_t n) {
     return OK;
 }
 
-static Err get_fingerprint(const json_t *root, uint64_t *out) {
-    const char *text = json_string_value(json_object_get(root, "fingerprint"));
+static Err get_fingerprint(const json_t *value, const char *what, uint64_t *out) {
+    const char *text = json_string_value(value);
     if (!text || strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
-        return err_fail(ERR_DATA, "the data manifest's fingerprint is not of 16 hexadecimal digits");
+        return err_fail(ERR_DATA, "the data manifest's %s is not of 16 hexadecimal digits", what);
     *out = strtoull(text, NULL, 16);
     return OK;
+}
+
+/* Data sets prepared before there were bases have no such key. */
+static Err parse_lineage(const json_t *lineage, DataInfo *out) {
+    if (!lineage)
+        return OK;
+    size_t n = json_array_size(lineage); /* 0 if it is none */
+    if (!json_is_array(lineage) || n > DATAINFO_MAX_LINEAGE)
+        return err_fail(ERR_DATA, "the data manifest's lineage is no list of at most %d", DATAINFO_MAX_LINEAGE);
+    out->lineage = must_calloc(n + 1, sizeof *out->lineage);
+    out->n_lineage = (uint32_t)n;
+    Err err = OK;
+    for (size_t i = 0; i < n && !err; i++)
+        err = get_fingerprint(json_array_get(lineage, i), "lineage", &out->lineage[i]);
+    return err;
 }
 
 /* One chunk: counts of both domains, added to sums so that no split exceeds what 32 bits can number. */
@@ -117,7 +131,9 @@ static Err parse_root(const json_t *root, DataInfo *out) {
         err = err_fail(ERR_DATA, "the data manifest has format %u, this program reads %d: prepare the data again",
                        format, DATAINFO_FORMAT);
     if (!err)
-        err = get_fingerprint(root, &out->fingerprint);
+        err = get_fingerprint(json_object_get(root, "fingerprint"), "fingerprint", &out->fingerprint);
+    if (!err)
+        err = parse_lineage(json_object_get(root, "lineage"), out);
     if (!err)
         err = get_count(root, "n_items", 1, INT32_MAX, &out->n_items);
     if (!err)
@@ -151,5 +167,13 @@ Err datainfo_parse(DataInfo *out, const char *json, size_t size) {
 void datainfo_free(DataInfo *info) {
     for (int p = 0; p < N_PROTOCOLS; p++)
         free(info->counts[p]);
+    free(info->lineage);
     *info = (DataInfo){0};
+}
+
+bool datainfo_descends_from(const DataInfo *info, uint64_t fingerprint) {
+    for (uint32_t i = 0; i < info->n_lineage; i++)
+        if (info->lineage[i] == fingerprint)
+            return true;
+    return info->fingerprint == fingerprint;
 }

@@ -3,6 +3,7 @@
 #ifndef MANGROVE_COMMON_DATAINFO_H
 #define MANGROVE_COMMON_DATAINFO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,7 @@ enum {
     DATAINFO_FORMAT = 1,
     DATAINFO_MAX_BYTES = 8 * 1024 * 1024, /* a manifest of a thousand million instances is smaller */
     DATAINFO_MAX_CHUNKS = 1 << 17,
+    DATAINFO_MAX_LINEAGE = 4096, /* bases; a new data set drops the oldest rather than pass it */
     N_PROBES = 3,
 };
 
@@ -23,7 +25,9 @@ typedef struct Probe {
 } Probe;
 
 typedef struct DataInfo {
-    uint64_t fingerprint;      /* of inputs and options */
+    uint64_t fingerprint; /* of inputs, options and base */
+    uint64_t *lineage;    /* (n_lineage) fingerprints of the bases whose ids were kept, oldest first; owned */
+    uint32_t n_lineage;
     uint32_t n_items, n_users; /* ids are smaller than this; 0 counts */
     uint32_t n_chunks;
     uint32_t n_train_items[N_DOMAINS];                        /* distinct items that training touches, for the plan */
@@ -36,5 +40,8 @@ extern const char *const PROBE_NAMES[N_PROBES];
 /* JSON text of `size` bytes, from a file or from the network: everything is checked and bounded. ERR_DATA. */
 Err datainfo_parse(DataInfo *out, const char *json, size_t size) MUST_CHECK;
 void datainfo_free(DataInfo *info);
+
+/* Does every id of the data set with this fingerprint mean the same here? It is this one or one of its bases. */
+bool datainfo_descends_from(const DataInfo *info, uint64_t fingerprint);
 
 #endif

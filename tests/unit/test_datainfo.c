@@ -18,6 +18,7 @@
 
 static const char GOOD[] =
     "{\"format\": 1, \"fingerprint\": \"00000000deadbeef\", \"n_items\": 12, \"n_users\": 5,\n"
+    " \"lineage\": [\"0000000000000001\", \"fedcba9876543210\"],\n"
     " \"domains\": [{\"n_train_items\": 7}, {\"n_train_items\": 12}], \"n_chunks\": 2,\n"
     " \"chunks\": " BOTH("[[1,2,3,4,5,6],[7,8,9,10,11,12]]") ",\n"
                                                              " \"probes\": " BOTH(
@@ -38,6 +39,57 @@ static void a_good_manifest_is_understood(void **state) {
     datainfo_free(&info);
 }
 
+static void a_data_set_descends_from_itself_and_its_bases(void **state) {
+    (void)state;
+    DataInfo info;
+    assert_int_equal(datainfo_parse(&info, GOOD, strlen(GOOD)), OK);
+    assert_int_equal(info.n_lineage, 2);
+    assert_true(info.lineage[0] == 1 && info.lineage[1] == 0xfedcba9876543210);
+    assert_true(datainfo_descends_from(&info, 0xdeadbeef));
+    assert_true(datainfo_descends_from(&info, 1));
+    assert_true(datainfo_descends_from(&info, 0xfedcba9876543210));
+    assert_false(datainfo_descends_from(&info, 0));
+    assert_false(datainfo_descends_from(&info, 2));
+    datainfo_free(&info);
+}
+
+static void a_manifest_without_lineage_has_no_base(void **state) {
+    (void)state;
+    DataInfo info;
+    char text[2048];
+    strcpy(text, GOOD);
+    memcpy(strstr(text, "lineage"), "LINEAGE", 7);
+    assert_int_equal(datainfo_parse(&info, text, strlen(text)), OK);
+    assert_int_equal(info.n_lineage, 0);
+    assert_true(datainfo_descends_from(&info, 0xdeadbeef));
+    assert_false(datainfo_descends_from(&info, 1));
+    datainfo_free(&info);
+}
+
+/* A good manifest with a lineage of n. */
+static char *with_lineage(int n) {
+    char *text = malloc(sizeof GOOD + 24 * (size_t)n);
+    const char *hole = strstr(GOOD, "[\"0000"), *rest = strchr(hole, ']');
+    int at = sprintf(text, "%.*s[", (int)(hole - GOOD), GOOD);
+    for (int i = 0; i < n; i++)
+        at += sprintf(text + at, "%s\"%016x\"", i ? ", " : "", (unsigned)i);
+    strcpy(text + at, rest);
+    return text;
+}
+
+static void a_lineage_is_bounded(void **state) {
+    (void)state;
+    DataInfo info;
+    char *most = with_lineage(DATAINFO_MAX_LINEAGE), *more = with_lineage(DATAINFO_MAX_LINEAGE + 1);
+    assert_int_equal(datainfo_parse(&info, most, strlen(most)), OK);
+    assert_true(info.lineage[DATAINFO_MAX_LINEAGE - 1] == DATAINFO_MAX_LINEAGE - 1);
+    datainfo_free(&info);
+    assert_int_equal(datainfo_parse(&info, more, strlen(more)), ERR_DATA);
+    assert_string_equal(err_message(), "the data manifest's lineage is no list of at most 4096");
+    free(most);
+    free(more);
+}
+
 /* One change each: the first occurrence of `from` becomes `to`. */
 static const struct Bad {
     const char *from, *to, *sentence;
@@ -48,6 +100,10 @@ static const struct Bad {
     {"{\"format\": 1", "{\"format\": \"1\"", "the data manifest's format is no integer in [0, 2147483647]"},
     {"\"00000000deadbeef\"", "\"00000000deadbee\"", "the data manifest's fingerprint is not of 16 hexadecimal digits"},
     {"\"00000000deadbeef\"", "\"00000000deadbeeg\"", "the data manifest's fingerprint is not of 16 hexadecimal digits"},
+    {"\"fedcba9876543210\"", "\"fedcba987654321\"", "the data manifest's lineage is not of 16 hexadecimal digits"},
+    {"\"fedcba9876543210\"", "7", "the data manifest's lineage is not of 16 hexadecimal digits"},
+    {"[\"0000000000000001\", \"fedcba9876543210\"]", "\"fedcba9876543210\"",
+     "the data manifest's lineage is no list of at most 4096"},
     {"\"n_items\": 12", "\"n_items\": 4294967297", "the data manifest's n_items is no integer in [1, 2147483647]"},
     {"\"n_items\": 12", "\"n_items\": 1.5", "the data manifest's n_items is no integer in [1, 2147483647]"},
     {"\"n_users\": 5", "\"n_users\": -5", "the data manifest's n_users is no integer in [1, 2147483647]"},
@@ -114,6 +170,9 @@ static void random_damage_never_crashes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_manifest_is_understood),
+        cmocka_unit_test(a_data_set_descends_from_itself_and_its_bases),
+        cmocka_unit_test(a_manifest_without_lineage_has_no_base),
+        cmocka_unit_test(a_lineage_is_bounded),
         cmocka_unit_test(every_bad_manifest_gets_its_sentence),
         cmocka_unit_test(a_manifest_over_the_limit_is_not_read),
         cmocka_unit_test(random_damage_never_crashes),
