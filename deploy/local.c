@@ -54,7 +54,7 @@ typedef struct Local {
     Assignment inbox; /* lease 0: none */
     uint64_t revoked; /* the lease that is to be given back */
     MemberStats stats;
-    const Store *to_write; /* a snapshot's tables; NULL: none asked for */
+    StoreCut *to_write; /* a snapshot's rows; NULL: none asked for */
     const Schema *written_schema;
     char write_dir[MESSAGE_TEXT];
     uint64_t clock_ms, ticked_ms;
@@ -125,11 +125,11 @@ static void free_mail(Mail *mail) {
 
 /* ---- the server's effects ----------------------------------------------------------------------------------- */
 
-/* Put off until the session has returned; the store rests until it is answered. */
-static void on_write(void *ctx, const Store *store, const Schema *schema, uint32_t rank, const char *dir) {
+/* Put off until the session has returned. */
+static void on_write(void *ctx, StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir) {
     (void)rank; /* the only one: 0 */
     Local *l = ctx;
-    l->to_write = store;
+    l->to_write = cut;
     l->written_schema = schema;
     snprintf(l->write_dir, sizeof l->write_dir, "%s", dir);
 }

@@ -1,7 +1,7 @@
 /* The world around a session: sockets, clock, disk and signals.
  *
  * DESIGN. One loop thread owns everything. The one thing that happens elsewhere is the writing of a snapshot, on a pool
- * thread, while the session leaves the store alone; a run that ends meanwhile waits for it before the store is freed.
+ * thread, from a cut of the store; a run that ends meanwhile waits for it before the store is freed.
  */
 #include "server/server_shell.h"
 
@@ -21,7 +21,7 @@ enum { TICK_MS = 100, LINGER_MS = 2000, UPSTREAM_WINDOW = 256 };
 
 /* One snapshot's files, between the loop's thread and a pool thread. */
 typedef struct WriteJob {
-    const Store *store;
+    StoreCut *cut;
     const Schema *schema;
     uint32_t rank;
     char dir[MESSAGE_TEXT];
@@ -65,7 +65,7 @@ static void on_signal(void *ctx) {
 
 static void write_files(void *ctx) {
     WriteJob *job = &((Shell *)ctx)->job;
-    job->result = snapshot_write_tables(job->store, job->schema, job->rank, job->dir, &job->files);
+    job->result = snapshot_write_tables(job->cut, job->schema, job->rank, job->dir, &job->files);
     if (job->result)
         snprintf(job->sentence, sizeof job->sentence, "%.*s", MESSAGE_TEXT - 1, err_message());
 }
@@ -83,10 +83,10 @@ static void files_written(void *ctx) {
     stop_when_idle(shell);
 }
 
-static void start_writing(void *ctx, const Store *store, const Schema *schema, uint32_t rank, const char *dir) {
+static void start_writing(void *ctx, StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir) {
     Shell *shell = ctx;
     shell->is_writing = true;
-    shell->job = (WriteJob){.store = store, .schema = schema, .rank = rank};
+    shell->job = (WriteJob){.cut = cut, .schema = schema, .rank = rank};
     snprintf(shell->job.dir, sizeof shell->job.dir, "%s", dir);
     loop_work(shell->loop, write_files, files_written, shell);
 }

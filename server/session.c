@@ -360,6 +360,8 @@ void session_close(Session **out) {
     session_free_parked(s);
     undo_free(&s->undo_pending);
     undo_free(&s->undo_last);
+    if (s->cut.rows)
+        store_cut_end(&s->cut.rows, false);
     if (s->store)
         store_close(&s->store);
     free(s);

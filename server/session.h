@@ -15,7 +15,7 @@
 #include "common/err.h"
 #include "common/schema.h"
 #include "proto/outbox.h"
-#include "server/store/store.h"
+#include "server/store/store_cut.h"
 
 typedef struct Session Session;
 
@@ -32,9 +32,9 @@ typedef struct SessionEnv {
     /* Derives the schema from the configuration and the data set (model_schema, given by deploy/). */
     void *schema_ctx;
     Err (*schema)(void *schema_ctx, const Config *config, const DataInfo *data, Schema *out);
-    /* Writes this server's files of a snapshot, off the loop's thread; answered by session_on_written(). The store does
-     * not change until then. */
-    void (*write)(void *ctx, const Store *store, const Schema *schema, uint32_t rank, const char *dir);
+    /* Writes this server's files of a snapshot, off the loop's thread; answered by session_on_written(), until when the
+     * cut lives. */
+    void (*write)(void *ctx, StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir);
     /* The run is over for this process. */
     void (*finished)(void *ctx, Err code, const char *sentence);
 } SessionEnv;

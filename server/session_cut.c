@@ -76,7 +76,8 @@ Err session_mark(Session *s, Message *m) {
     session_send(s, PEER_SCHEDULER);
     if (is_ok) {
         s->cut.is_writing = true;
-        s->env.write(s->env.ctx, s->store, &s->schema, s->up.rank, m->mark.dir);
+        s->cut.rows = store_cut_begin(s->store, false, (size_t)s->config.snapshot.copy_mb << 20);
+        s->env.write(s->env.ctx, s->cut.rows, &s->schema, s->up.rank, m->mark.dir);
     }
     return OK;
 }
@@ -84,6 +85,7 @@ Err session_mark(Session *s, Message *m) {
 void session_on_written(Session *s, Err result, const char *files, uint64_t now_ms) {
     assert(s->cut.is_writing && (result || files));
     s->cut.is_writing = false;
+    store_cut_end(&s->cut.rows, result == OK);
     if (s->state == SESSION_ENDED)
         return;
     s->now_ms = now_ms;

@@ -30,6 +30,7 @@ typedef enum SessionState {
 typedef struct Cut {
     uint64_t number; /* of the last MARK, whatever the answer: each try has a new one */
     bool is_writing; /* from MARKED to written: the store does not change */
+    StoreCut *rows;  /* while it is written */
 } Cut;
 
 /* What the scheduler said, and what is known of its life. */

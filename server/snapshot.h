@@ -20,12 +20,12 @@
 #include "common/ranking.h"
 #include "common/schema.h"
 #include "server/scheduler.h"
-#include "server/store/store.h"
+#include "server/store/store_cut.h"
 
 /* A server's part: writes its files into dir (created if missing): temp, fsync, rename, fsync of the directory.
- * files_json: JSON text for the manifest (files and schema), caller frees. ERR_IO. Safe on another thread while the
- * store rests. */
-Err snapshot_write_tables(const Store *store, const Schema *schema, uint32_t rank, const char *dir,
+ * files_json: JSON text for the manifest (files and schema), caller frees. ERR_IO. On the cut's reader thread; a cut is
+ * written once. */
+Err snapshot_write_tables(StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir,
                           char **files_json) MUST_CHECK;
 
 /* The scheduler's part: the manifest from the servers' files and facts; checked by its own reader, written, fsynced,

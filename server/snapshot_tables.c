@@ -31,24 +31,16 @@ static void write_values(void *ctx, uint64_t key, const real *row) {
     snapshot_file_write(c->file, row + c->first, c->width * sizeof *row);
 }
 
-static void write_column(SnapshotFile *f, const Store *store, int table, StoreVisit visit, uint32_t first,
-                         uint32_t width) {
+static void write_column(SnapshotFile *f, StoreCut *cut, int table, StoreVisit visit, uint32_t first, uint32_t width) {
     Column column = {.file = f, .first = first, .width = width};
     for (uint32_t slot = 0; slot < N_SLOTS && f->error == OK; slot++)
-        store_visit(store, table, slot, visit, &column);
-}
-
-/* slots (N_SLOTS + 1) out; slots[N_SLOTS] is the number of rows. */
-static void count_rows(const Store *store, int table, uint64_t *slots) {
-    slots[0] = 0;
-    for (uint32_t slot = 0; slot < N_SLOTS; slot++)
-        slots[slot + 1] = slots[slot] + store_slot_rows(store, table, slot);
+        store_cut_visit(cut, table, slot, visit, &column);
 }
 
 /* The tensors of a table's file in their order. names must outlive them. Returns their number. */
-static int describe_columns(const Store *store, const Table *table, int number, uint64_t n_rows,
-                            SafetensorsEntry entries[], char names[][8]) {
-    uint32_t n_moments = store_row_reals(store, number) / table->width - 1;
+static int describe_columns(StoreCut *cut, const Table *table, int number, uint64_t n_rows, SafetensorsEntry entries[],
+                            char names[][8]) {
+    uint32_t n_moments = store_row_reals(store_cut_store(cut), number) / table->width - 1;
     int n = 0, domain = table->reached_by & REACHED_BY_A ? DOMAIN_A : DOMAIN_B;
     entries[n++] = (SafetensorsEntry){.name = "rows", .dtype = DTYPE_U64, .n_dims = 1, .shape = {n_rows}};
     entries[n++] = (SafetensorsEntry){.name = "slots", .dtype = DTYPE_U64, .n_dims = 1, .shape = {N_SLOTS + 1}};
@@ -62,22 +54,22 @@ static int describe_columns(const Store *store, const Table *table, int number, 
     return n;
 }
 
-static Err write_table(SnapshotFile *f, const Store *store, const Schema *schema, int number, const uint64_t *slots) {
+static Err write_table(SnapshotFile *f, StoreCut *cut, const Schema *schema, int number, const uint64_t *slots) {
     const Table *table = &schema->tables[number];
     SafetensorsEntry entries[3 + 2 * N_DOMAINS];
     char names[2 * N_DOMAINS][8], *header;
     size_t header_size;
     const char *const metadata[][2] = {{"table", table->name}, {"program", "mangrove " MANGROVE_VERSION}};
-    int n = describe_columns(store, table, number, slots[N_SLOTS], entries, names);
+    int n = describe_columns(cut, table, number, slots[N_SLOTS], entries, names);
     Err e = safetensors_header(entries, n, metadata, 2, &header, &header_size);
     if (e != OK)
         return e;
     snapshot_file_write(f, header, header_size);
     free(header);
-    write_column(f, store, number, write_row_id, 0, 0);
+    write_column(f, cut, number, write_row_id, 0, 0);
     snapshot_file_write(f, slots, (N_SLOTS + 1) * sizeof *slots);
     for (int i = 2; i < n; i++)
-        write_column(f, store, number, write_values, (uint32_t)(i - 2) * table->width, table->width);
+        write_column(f, cut, number, write_values, (uint32_t)(i - 2) * table->width, table->width);
     return snapshot_file_commit(f);
 }
 
@@ -93,12 +85,12 @@ static json_t *describe_file(const SnapshotFile *f, const char *name, const char
                      (json_int_t)n_rows, "size", (json_int_t)f->size, "blocks", blocks);
 }
 
-static Err write_table_file(const Store *store, const Schema *schema, int number, uint32_t rank, const char *dir,
+static Err write_table_file(StoreCut *cut, const Schema *schema, int number, uint32_t rank, const char *dir,
                             json_t *files) {
     uint64_t slots[N_SLOTS + 1];
     char name[SNAPSHOT_MAX_NAME];
     SnapshotFile f;
-    count_rows(store, number, slots);
+    store_cut_count(cut, number, slots);
     if (slots[N_SLOTS] == 0)
         return OK;
     snprintf(name, sizeof name, "server-%u.%s.safetensors", rank, schema->tables[number].name);
@@ -107,7 +99,7 @@ static Err write_table_file(const Store *store, const Schema *schema, int number
     free(path);
     if (e != OK)
         return e;
-    e = write_table(&f, store, schema, number, slots);
+    e = write_table(&f, cut, schema, number, slots);
     if (e == OK)
         json_array_append_new(files, describe_file(&f, name, schema->tables[number].name, rank, slots[N_SLOTS]));
     snapshot_file_free(&f);
@@ -122,12 +114,12 @@ static Err sync_directory(const char *dir) {
     return e;
 }
 
-Err snapshot_write_tables(const Store *store, const Schema *schema, uint32_t rank, const char *dir, char **files_json) {
+Err snapshot_write_tables(StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir, char **files_json) {
     json_t *files = json_array();
     *files_json = NULL;
     Err e = make_directories(dir);
     for (int i = 0; i < schema->n_tables && e == OK; i++)
-        e = write_table_file(store, schema, i, rank, dir, files);
+        e = write_table_file(cut, schema, i, rank, dir, files);
     if (e == OK)
         e = sync_directory(dir);
     json_t *part = json_pack("{s:o, s:o}", "tensors", snapshot_tensors_json(schema), "files", files);

@@ -26,6 +26,7 @@ typedef enum PushResult {
     PUSH_HELD,      /* sync: waits for the other ranks of its step; a second copy of it is dropped */
     PUSH_DUPLICATE, /* applied before: nothing has changed */
     PUSH_RETRY,     /* of a later epoch than the store's */
+    PUSH_WAIT,      /* a cut's copies have no room (store_cut.h): nothing has changed, to be tried again */
 } PushResult;
 
 typedef struct StoreStats {

@@ -48,9 +48,9 @@ static inline Err fixture_schema(void *ctx, const Config *config, const DataInfo
     return OK;
 }
 
-static inline void fixture_write(void *ctx, const Store *store, const Schema *schema, uint32_t rank, const char *dir) {
+static inline void fixture_write(void *ctx, StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir) {
     Fixture *f = ctx;
-    (void)store, (void)schema;
+    (void)cut, (void)schema;
     assert_int_equal(rank, RANK);
     f->n_writes++;
     snprintf(f->dir, sizeof f->dir, "%s", dir);

@@ -335,10 +335,11 @@ static inline void sim_session_send(void *ctx, uint64_t peer, Message *m) {
     net_send(&n->c->net, 1 + n->server, to, m, n->c->now_ms);
 }
 
-static inline void sim_write(void *ctx, const Store *store, const Schema *schema, uint32_t rank, const char *dir) {
+static inline void sim_write(void *ctx, StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir) {
     SimServerNode *n = ctx;
     SimServer *s = &n->c->servers[n->server];
     (void)schema, (void)rank;
+    const Store *store = store_cut_store(cut);
     SIM_CHECK(n->c, dir[0]);
     sim_check_store(n->c, n->server);
     for (int d = 0; d < N_DOMAINS; d++) {

@@ -147,7 +147,7 @@ static void without_a_manifest_there_is_no_snapshot(void **state) {
     char dir[128], *files;
     Snapshot *snapshot;
     snprintf(dir, sizeof dir, "%s/epoch-0001", s->root);
-    assert_int_equal(snapshot_write_tables(s->whole, &s->schema, 0, dir, &files), OK);
+    assert_int_equal(snap_tables(s, s->whole, 0, dir, &files), OK);
     assert_int_equal(snapshot_open(&snapshot, dir), ERR_IO);
     free(files);
     snap_close(s);
@@ -199,7 +199,7 @@ static void a_full_disk_is_an_error_and_leaves_no_temporary_file(void **state) {
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     small = (struct rlimit){.rlim_cur = 100000, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    Err e = snapshot_write_tables(s->whole, &s->schema, 0, dir, &files);
+    Err e = snap_tables(s, s->whole, 0, dir, &files);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     assert_int_equal(e, ERR_IO);
     assert_null(files);

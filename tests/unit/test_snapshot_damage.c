@@ -109,7 +109,7 @@ static void rows_of_another_servers_slots_are_refused(void **state) {
         other[slot] = 1 - map[slot];
     for (uint16_t i = 0; i < 2; i++) {
         Store *part = snap_part(s, map, i);
-        assert_int_equal(snapshot_write_tables(part, &s->schema, i, dir, &files[i]), OK);
+        assert_int_equal(snap_tables(s, part, i, dir, &files[i]), OK);
         store_close(&part);
     }
     SnapshotFacts facts = snap_facts(s, dir, 2, other, files, snap_manifest());
