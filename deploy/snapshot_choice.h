@@ -11,4 +11,8 @@ enum { SNAPSHOT_CHOICE_PATH = 4096 };
  * domain is read from the snapshot of its best validation epoch. ERR_IO if it is neither; ERR_CORRUPT. */
 Err snapshot_choose(const char *dir, char chosen[N_DOMAINS][SNAPSHOT_CHOICE_PATH]) MUST_CHECK;
 
+/* One directory for both: dir itself where it is a snapshot, else the newest committed snapshot of the run: of the
+ * highest epoch, that of its end after those within it. ERR_IO if there is none. */
+Err snapshot_choose_newest(const char *dir, char chosen[SNAPSHOT_CHOICE_PATH]) MUST_CHECK;
+
 #endif
