@@ -84,11 +84,12 @@ static uint32_t chunk_of(const Geometry *g, int domain, Split split, uint32_t st
 void geometry_step_range(const Geometry *g, int domain, Split split, uint32_t step, uint32_t *chunk, uint32_t *first,
                          uint32_t *count) {
     assert(step < geometry_steps(g, domain, split));
-    uint32_t c = chunk_of(g, domain, split, step), size = batch_size(g, split);
-    uint32_t n = g->counts[c].n[domain][split], start = (step - g->first_step[domain][split][c]) * size;
+    uint32_t c = chunk_of(g, domain, split, step);
+    uint64_t n = g->counts[c].n[domain][split], n_steps = geometry_chunk_steps(g, c, domain, split);
+    uint64_t i = step - g->first_step[domain][split][c];
     *chunk = c;
-    *first = start;
-    *count = n - start < size ? n - start : size;
+    *first = (uint32_t)(i * n / n_steps);
+    *count = (uint32_t)((i + 1) * n / n_steps) - *first;
 }
 
 /* ---- parts ------------------------------------------------------------------------------------------------------ */

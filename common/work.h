@@ -2,10 +2,11 @@
  * set's chunk counts and the configuration; scheduler, servers and workers compute the same answers.
  *
  * Definitions. R ranks (1 in async), batch b instances. A *step* is one update of one domain: at most R*b instances
- * of one chunk, rank r computing slice r of them. In async a step is a batch. The steps of domain X are numbered
- * 0..n-1 through the epoch: step number = sum over the chunks before it (in chunk order 0,1,2..) of ceil(n_i/(R*b))
- * + index within the chunk; remainders stay in their chunk. Bitmaps have one bit per step number.
- * Evaluation batches are numbered likewise with eval.batch, per (domain, split).
+ * of one chunk, rank r computing slice r of them. In async a step is a batch. The n_i instances of chunk i make
+ * ceil(n_i/(R*b)) steps, as equal as can be: a small remainder would be a step of its own, with gradients and batch
+ * statistics of a few instances. The steps of domain X are numbered 0..n-1 through the epoch: step number = sum of
+ * those over the chunks before it (in chunk order 0,1,2..) + index within the chunk. Bitmaps have one bit per step
+ * number. Evaluation batches are made and numbered likewise with eval.batch, per (domain, split).
  *
  * A chunk visits its steps interleaved: a seeded shuffle of the multiset of A's and B's steps, within a domain the step
  * numbers ascend. A *part* is a run of consecutive places of that order, about PART_INSTANCES instances; it is the unit

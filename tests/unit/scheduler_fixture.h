@@ -202,11 +202,17 @@ static inline uint32_t piece_steps(const Message *lease, uint32_t *first) {
     return n_steps;
 }
 
-static inline void send_scores(World *w, uint64_t worker, const Message *lease) {
+/* Instances of the i-th batch of a piece. */
+static inline uint32_t batch_count(const Message *lease, uint32_t i) {
     uint32_t first, n_steps = piece_steps(lease, &first), n = COUNTS[lease->lease.domain][lease->lease.split];
+    return (i + 1) * n / n_steps - i * n / n_steps;
+}
+
+static inline void send_scores(World *w, uint64_t worker, const Message *lease) {
+    uint32_t first, n_steps = piece_steps(lease, &first);
     Message m;
     for (uint32_t i = n_steps; i-- > 0;) { /* backwards: the order must not matter */
-        add_scores(&m, lease, first + i, n - i * EVAL_BATCH < EVAL_BATCH ? n - i * EVAL_BATCH : EVAL_BATCH);
+        add_scores(&m, lease, first + i, batch_count(lease, i));
         say(w, worker, &m);
     }
 }

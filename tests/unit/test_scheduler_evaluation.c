@@ -33,7 +33,7 @@ static void every_validation_piece_is_leased_once_and_no_test_piece(void **state
 static RankingMetrics plain_metrics(const World *w, int domain, Split split) {
     enum { MAX = N_CHUNKS * 20 };
     float scores[MAX * RANKING_CANDIDATES];
-    uint32_t users[MAX], n = 0, n_here = COUNTS[domain][split];
+    uint32_t users[MAX], n = 0;
     RankingMetrics out;
     for (uint32_t chunk = 0; chunk < N_CHUNKS; chunk++) {
         Message lease, m;
@@ -44,7 +44,7 @@ static RankingMetrics plain_metrics(const World *w, int domain, Split split) {
         lease.lease.chunk = chunk;
         n_steps = piece_steps(&lease, &first);
         for (uint32_t i = 0; i < n_steps; i++) {
-            uint32_t k = n_here - i * EVAL_BATCH < EVAL_BATCH ? n_here - i * EVAL_BATCH : EVAL_BATCH;
+            uint32_t k = batch_count(&lease, i);
             add_scores(&m, &lease, first + i, k);
             memcpy(users + n, m.frames[0].data, k * sizeof *users);
             memcpy(scores + (size_t)n * RANKING_CANDIDATES, m.frames[1].data, k * RANKING_CANDIDATES * sizeof *scores);
@@ -130,7 +130,7 @@ static void a_second_copy_of_scores_changes_nothing(void **state) {
     for (int i = 0; i < 5; i++) {
         uint32_t first;
         piece_steps(&lease, &first);
-        add_scores(&m, &lease, first, EVAL_BATCH);
+        add_scores(&m, &lease, first, batch_count(&lease, 0));
         if (i) /* a copy that is not equal, which cannot be: the first one counts */
             ((float *)m.frames[1].data)[0] += 1;
         say(w, WORKER, &m);
@@ -180,7 +180,7 @@ static void scores_that_do_not_fit_drop_their_worker(void **state) {
         Message lease = expect(w, MESSAGE_LEASE, WORKER), m, dropped;
         uint32_t first;
         piece_steps(&lease, &first);
-        add_scores(&m, &lease, first, EVAL_BATCH);
+        add_scores(&m, &lease, first, batch_count(&lease, 0));
         Frame kept = m.frames[1];
         SPOILS[i](&m);
         scheduler_on_message(w->s, WORKER, &m, w->now_ms);
@@ -201,7 +201,7 @@ static void scores_that_are_not_finite_end_the_run(void **state) {
     Message lease = expect(w, MESSAGE_LEASE, WORKER), m;
     uint32_t first;
     piece_steps(&lease, &first);
-    add_scores(&m, &lease, first, EVAL_BATCH);
+    add_scores(&m, &lease, first, batch_count(&lease, 0));
     ((float *)m.frames[1].data)[7] = NAN;
     say(w, WORKER, &m);
     expect_finish(w, SERVER, ERR_FAILED, "diverged");
