@@ -32,7 +32,7 @@ static const struct argp_option OPTIONS[] = {
     {"item-core", KEY_ITEM_K, "K", 0, "Keep items with at least K users in the domain, and repeat both (1)", 0},
     {"split", KEY_SPLIT, "NAME", 0, "quantile, days or leave_one_out (quantile)", 0},
     {"days", KEY_DAYS, "N", 0, "Of --split days: the last N days are test, the N before validation (91)", 0},
-    {"chunk", KEY_CHUNK, "N", 0, "Training instances of a chunk, the unit of leases, at least (8000)", 0},
+    {"chunk", KEY_CHUNK, "N", 0, "Training instances of a chunk, the unit of partitions, at least (40000)", 0},
     {"seed", KEY_SEED, "N", 0, "Of the order of users and of the evaluation candidates (1)", 0},
     {"max-bad", KEY_BAD, "PERCENT", 0, "Refuse a file of which more rows are malformed (1)", 0},
     {"force", KEY_FORCE, NULL, 0, "Replace the data set that is there", 0},

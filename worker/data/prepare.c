@@ -21,7 +21,7 @@ void prepare_defaults(PrepareOptions *o) {
         .user_core = 5,
         .item_core = 1,
         .days = 91,
-        .chunk = 8000,
+        .chunk = 40000,
         .seed = 1,
     };
 }
