@@ -11,6 +11,7 @@
 
 enum {
     KEY_OUT = 256,
+    KEY_BASE,
     KEY_FORMAT,
     KEY_COLUMNS,
     KEY_K,
@@ -25,6 +26,11 @@ enum {
 
 static const struct argp_option OPTIONS[] = {
     {"out", KEY_OUT, "DIR", 0, "Directory of the prepared data set (required)", 0},
+    {"base", KEY_BASE, "DIR", 0,
+     "Keep the ids of users and items of the data set in DIR; new names get ids behind them. The inputs are the "
+     "complete "
+     "ratings, not the new ones alone",
+     0},
     {"format", KEY_FORMAT, "NAME", 0, "csv or inter; default: what the file looks like", 0},
     {"columns", KEY_COLUMNS, "LIST", 0, "What the columns hold, as in item,user,rating,time; other names are skipped",
      0},
@@ -92,6 +98,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     switch (key) {
     case KEY_OUT:
         o->out_dir = arg;
+        break;
+    case KEY_BASE:
+        o->base_dir = arg;
         break;
     case KEY_FORMAT:
         o->ratings.format = parse_format(state, arg);
@@ -187,6 +196,13 @@ static void print_probes(const DataInfo *info) {
             }
 }
 
+static void print_ids(const PrepareReport *r) {
+    printf("\n%-24s %12s %12s\n", "ids of the base", "users", "items");
+    print_line("kept", r->user_ids.n_kept, r->item_ids.n_kept);
+    print_line("without events now", r->user_ids.n_vanished, r->item_ids.n_vanished);
+    print_line("new behind them", r->user_ids.n_new, r->item_ids.n_new);
+}
+
 static void print_report(const PrepareOptions *o, const PrepareReport *r, const Dataset *data) {
     const DataInfo *info = dataset_info(data);
     printf("%-24s %12s %12s\n", "domain", "A", "B");
@@ -198,6 +214,8 @@ static void print_report(const PrepareOptions *o, const PrepareReport *r, const 
     print_line("items of training", info->n_train_items[0], info->n_train_items[1]);
     print_line("events", r->n_events[0], r->n_events[1]);
     print_instances(data);
+    if (o->base_dir)
+        print_ids(r);
     printf("\nin both domains: %u users, %u items; %u chunks; fingerprint %016llx\n", r->n_common_users,
            r->n_common_items, info->n_chunks, (unsigned long long)info->fingerprint);
     print_probes(info);

@@ -27,6 +27,13 @@ static json_t *input_json(const char *path, const RatingsStats *stats) {
                      hex(stats->hash), "rows", (json_int_t)stats->n_rows, "malformed", (json_int_t)stats->n_bad);
 }
 
+static json_t *lineage_json(const Base *base) {
+    json_t *lineage = json_array();
+    for (uint32_t i = 0; i < base->n_lineage; i++)
+        json_array_append_new(lineage, hex(base->lineage[i]));
+    return lineage;
+}
+
 static json_t *time_json(int64_t time) {
     return time == INT64_MAX ? json_null() : json_integer(time);
 }
@@ -79,8 +86,8 @@ static json_t *files_json(const uint64_t *hashes, const uint64_t *sizes) {
 
 static json_t *manifest_json(const DataSource *s, const uint64_t *hashes, const uint64_t *sizes) {
     const Prepared *p = s->prepared;
-    json_t *m = json_pack("{s:i, s:o, s:o}", "format", DATAINFO_FORMAT, "fingerprint", hex(s->fingerprint), "options",
-                          options_json(s->options));
+    json_t *m = json_pack("{s:i, s:o, s:o, s:o}", "format", DATAINFO_FORMAT, "fingerprint", hex(s->fingerprint),
+                          "lineage", lineage_json(s->base), "options", options_json(s->options));
     json_t *inputs = json_array(), *domains = json_array();
     for (int d = 0; d < N_DOMAINS; d++) {
         json_array_append_new(inputs, input_json(s->options->inputs[d], &s->report->inputs[d]));

@@ -2,6 +2,7 @@
 #ifndef MANGROVE_WORKER_DATA_OUTDIR_H
 #define MANGROVE_WORKER_DATA_OUTDIR_H
 
+#include "worker/data/base.h"
 #include "worker/data/prepare.h"
 #include "worker/data/vocab.h"
 
@@ -10,6 +11,7 @@ typedef struct DataSource {
     const PrepareReport *report;
     const Prepared *prepared;
     const Vocab *items, *users;
+    const Base *base;
     uint64_t fingerprint;
 } DataSource;
 

@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 #include "common/rng.h"
+#include "worker/data/base.h"
 #include "worker/data/candidates.h"
 #include "worker/data/interactions.h"
 #include "worker/data/outdir.h"
@@ -46,6 +47,7 @@ void prepared_free(Prepared *p) {
 typedef struct Preparation {
     const PrepareOptions *options;
     PrepareReport *report;
+    Base base;
     Vocab users, items; /* of all rows, later of what is kept */
     Interactions domains[N_DOMAINS];
     Prepared prepared;
@@ -99,23 +101,30 @@ static void mark_items(const Interactions *x, int domain, uint8_t *used) {
         used[x->events[i].item] |= (uint8_t)(1u << domain);
 }
 
-/* Gives the used names new ids in the old order; new_id (names->n) out. names becomes the new vocabulary. */
-static uint32_t *renumber(Vocab *names, const uint8_t *used, uint32_t n_of_domain[N_DOMAINS], uint32_t *n_common) {
-    uint32_t *new_id = must_calloc(names->n, sizeof *new_id);
-    Vocab kept;
-    vocab_init(&kept);
-    *n_common = 0;
+/* Gives the used names new ids behind those of `kept`, the base's, in the old order; new_id (names->n) out. kept is
+ * taken and becomes the new names. */
+static uint32_t *renumber(Vocab *names, const uint8_t *used, Vocab *kept, IdCounts *counts) {
+    uint32_t *new_id = must_calloc(names->n, sizeof *new_id), n_base = kept->n;
     for (uint32_t id = 1; id < names->n; id++) {
         if (!used[id])
             continue;
-        new_id[id] = vocab_intern(&kept, vocab_name(names, id), strlen(vocab_name(names, id)));
+        new_id[id] = vocab_intern(kept, vocab_name(names, id), strlen(vocab_name(names, id)));
+        counts->n_kept += new_id[id] < n_base;
+    }
+    counts->n_new = kept->n - n_base;
+    counts->n_vanished = n_base - 1 - counts->n_kept;
+    vocab_free(names);
+    *names = *kept;
+    *kept = (Vocab){0};
+    return new_id;
+}
+
+static void count_domains(const uint8_t *used, uint32_t n, uint32_t n_of_domain[N_DOMAINS], uint32_t *n_common) {
+    for (uint32_t id = 1; id < n; id++) {
         for (int d = 0; d < N_DOMAINS; d++)
             n_of_domain[d] += used[id] >> d & 1;
-        *n_common += used[id] == 3;
+        *n_common += used[id] == (1u << N_DOMAINS) - 1;
     }
-    vocab_free(names);
-    *names = kept;
-    return new_id;
 }
 
 /* ---- layout ---- */
@@ -164,39 +173,50 @@ static void place_events(PreparedDomain *d, const Prepared *p, Interactions *x, 
     interactions_free(x);
 }
 
-static void lay_out(Preparation *x) {
+static void lay_out(Preparation *x, const uint32_t *new_user, uint32_t n_old_users, const uint32_t *new_item) {
     Prepared *p = &x->prepared;
-    PrepareReport *report = x->report;
-    uint8_t *used_users = must_calloc(x->users.n, 1), *used_items = must_calloc(x->items.n, 1);
-    for (int d = 0; d < N_DOMAINS; d++) {
-        report->n_events[d] = interactions_count(&x->domains[d]);
-        mark_users(&x->domains[d], d, used_users);
-        mark_items(&x->domains[d], d, used_items);
-    }
-    uint32_t n_old_users = x->users.n;
-    uint32_t *new_user = renumber(&x->users, used_users, report->n_users, &report->n_common_users);
-    uint32_t *new_item = renumber(&x->items, used_items, report->n_items, &report->n_common_items);
-    free(used_users);
-    free(used_items);
     p->n_users = x->users.n;
     p->n_items = x->items.n;
     p->n_layout = p->n_users - 1;
     order_users(p, x->options->seed);
-    uint32_t *old_user = must_calloc(p->n_users, sizeof *old_user);
+    uint32_t *old_user = must_calloc(p->n_users, sizeof *old_user); /* 0, who has no events, for the vanished */
     for (uint32_t u = 1; u < n_old_users; u++)
         if (new_user[u])
             old_user[new_user[u]] = u;
     for (int d = 0; d < N_DOMAINS; d++)
         place_events(&p->domains[d], p, &x->domains[d], old_user, new_item);
     free(old_user);
-    free(new_user);
-    free(new_item);
+}
+
+/* Renumbers what the core has left and lays it out. */
+static Err settle_ids(Preparation *x) {
+    PrepareReport *report = x->report;
+    uint32_t n_users = x->users.n, n_items = x->items.n;
+    uint8_t *used_users = must_calloc(n_users, 1), *used_items = must_calloc(n_items, 1);
+    for (int d = 0; d < N_DOMAINS; d++) {
+        report->n_events[d] = interactions_count(&x->domains[d]);
+        mark_users(&x->domains[d], d, used_users);
+        mark_items(&x->domains[d], d, used_items);
+    }
+    count_domains(used_users, n_users, report->n_users, &report->n_common_users);
+    count_domains(used_items, n_items, report->n_items, &report->n_common_items);
+    Err err = base_check_domains(&x->base, &x->items, used_items, x->options->inputs);
+    if (!err) {
+        uint32_t *new_user = renumber(&x->users, used_users, &x->base.users, &report->user_ids);
+        uint32_t *new_item = renumber(&x->items, used_items, &x->base.items, &report->item_ids);
+        lay_out(x, new_user, n_users, new_item);
+        free(new_user);
+        free(new_item);
+    }
+    free(used_users);
+    free(used_items);
+    return err;
 }
 
 /* ---- everything ---- */
 
 /* Only what changes the result; the columns matter through what was read, and are part of it. */
-static uint64_t fingerprint_of(const PrepareOptions *o, const PrepareReport *report) {
+static uint64_t fingerprint_of(const PrepareOptions *o, const PrepareReport *report, const Base *base) {
     XXH3_state_t *state = XXH3_createState();
     if (!state)
         log_die(ERR_MEMORY, "cannot allocate a checksum");
@@ -214,6 +234,8 @@ static uint64_t fingerprint_of(const PrepareOptions *o, const PrepareReport *rep
     XXH3_64bits_reset(state);
     XXH3_64bits_update(state, facts, sizeof facts);
     XXH3_64bits_update(state, columns, strlen(columns));
+    if (o->base_dir)
+        XXH3_64bits_update(state, &base->fingerprint, sizeof base->fingerprint);
     uint64_t hash = XXH3_64bits_digest(state);
     XXH3_freeState(state);
     return hash;
@@ -221,12 +243,15 @@ static uint64_t fingerprint_of(const PrepareOptions *o, const PrepareReport *rep
 
 static Err prepare_data(Preparation *x) {
     const PrepareOptions *o = x->options;
-    Err err = read_inputs(x);
+    Err err = base_open(&x->base, o->base_dir);
+    if (!err)
+        err = read_inputs(x);
     if (!err)
         err = find_core(x);
+    if (!err)
+        err = settle_ids(x);
     if (err)
         return err;
-    lay_out(x);
     for (int d = 0; d < N_DOMAINS; d++) {
         splits_find_cuts(&x->prepared.domains[d], o->split, o->days);
         splits_make_lists(&x->prepared, d, o->split);
@@ -245,7 +270,9 @@ Err prepare_run(const PrepareOptions *options, PrepareReport *report) {
         if (err)
             return err;
     }
-    Err err = outdir_check(options->out_dir, options->force);
+    Err err = options->base_dir ? base_check_place(options->base_dir, options->out_dir) : OK;
+    if (!err)
+        err = outdir_check(options->out_dir, options->force);
     if (err)
         return err;
     Preparation x = {.options = options, .report = report};
@@ -258,11 +285,13 @@ Err prepare_run(const PrepareOptions *options, PrepareReport *report) {
                              .prepared = &x.prepared,
                              .items = &x.items,
                              .users = &x.users,
-                             .fingerprint = fingerprint_of(options, report)};
+                             .base = &x.base,
+                             .fingerprint = fingerprint_of(options, report, &x.base)};
         err = outdir_write(&source);
     }
     for (int d = 0; d < N_DOMAINS; d++)
         interactions_free(&x.domains[d]);
+    base_close(&x.base);
     vocab_free(&x.users);
     vocab_free(&x.items);
     prepared_free(&x.prepared);

@@ -3,7 +3,8 @@
  * manifest.json   written last; its keys:
  *
  *   format          1
- *   fingerprint     16 hex digits: XXH3 of the inputs' text and of the options
+ *   fingerprint     16 hex digits: XXH3 of the inputs' text, of the options and of the base's fingerprint
+ *   lineage         fingerprints of the bases (--base) whose ids were kept, oldest first; at most DATAINFO_MAX_LINEAGE
  *   options         as given to prepare
  *   inputs          [A, B] of name, bytes, xxh3 (of the text), rows, malformed
  *   n_items n_users ids are smaller; id 0 is "unknown"
@@ -37,7 +38,10 @@
  *                              (n_chunks+1)
  *
  * X is A or B, SPLIT valid or test, PROTOCOL warm or all. In events and instances users lie in layout order, by a keyed
- * hash of their id; a chunk is a range of users in that order. */
+ * hash of their id; a chunk is a range of users in that order.
+ *
+ * Ids are append-only: with a base its users and items keep their ids, also where they have no event any more, and new
+ * names follow behind in the order in which the inputs, A and then B, first name them. */
 #ifndef MANGROVE_WORKER_DATA_PREPARE_H
 #define MANGROVE_WORKER_DATA_PREPARE_H
 
@@ -51,6 +55,7 @@
 typedef struct PrepareOptions {
     const char *inputs[N_DOMAINS];
     const char *out_dir;
+    const char *base_dir; /* an earlier data set whose ids are kept, or NULL */
     RatingsOptions ratings;
     uint32_t user_core; /* users keep at least so many distinct items in the domain */
     uint32_t item_core; /* items keep at least so many users in the domain; 1 = all */
@@ -63,12 +68,18 @@ typedef struct PrepareOptions {
 
 extern const char *const SPLIT_KIND_NAMES[N_SPLIT_KINDS];
 
+/* Names with an id of the base that have events, names that are new, names of the base without events. */
+typedef struct IdCounts {
+    uint32_t n_kept, n_new, n_vanished;
+} IdCounts;
+
 /* What was found on the way. */
 typedef struct PrepareReport {
     RatingsStats inputs[N_DOMAINS];
     uint32_t n_duplicates[N_DOMAINS];
     uint32_t n_users[N_DOMAINS], n_items[N_DOMAINS], n_events[N_DOMAINS]; /* after the core */
     uint32_t n_common_users, n_common_items;
+    IdCounts user_ids, item_ids; /* without a base all are new */
 } PrepareReport;
 
 void prepare_defaults(PrepareOptions *o);

@@ -1,0 +1,118 @@
+/* The data set whose ids a new one keeps. */
+#include "worker/data/base.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/log.h"
+#include "worker/data/dataset.h"
+
+/* ---- opening ---- */
+
+/* Interns names 1, 2, ..; each must get the id that it has in the base. */
+static Err read_names(Vocab *out, const char *dir, const char *what, const Dataset *d, uint32_t n,
+                      const char *(*name_of)(const Dataset *, uint32_t)) {
+    vocab_init(out);
+    for (uint32_t id = 1; id < n; id++) {
+        const char *name = name_of(d, id);
+        if (!*name)
+            return err_fail(ERR_DATA, "the base %s is damaged: %s %u has no name; prepare it again", dir, what, id);
+        if (vocab_intern(out, name, strlen(name)) != id)
+            return err_fail(ERR_DATA, "the base %s is damaged: the %s \"%s\" has two ids; prepare it again", dir, what,
+                            name);
+    }
+    return OK;
+}
+
+static void mark_items(Base *base, const Dataset *d) {
+    base->item_domains = must_calloc(base->items.n, 1);
+    for (int domain = 0; domain < N_DOMAINS; domain++) {
+        uint32_t n;
+        const uint32_t *items = dataset_event_items(d, domain, &n);
+        for (uint32_t i = 0; i < n; i++)
+            base->item_domains[items[i]] |= (uint8_t)(1u << domain);
+    }
+}
+
+/* A lineage that is full loses its oldest: snapshots of that age can no longer begin a training on the new data. */
+static void extend_lineage(Base *base, const DataInfo *info) {
+    uint32_t n_dropped = info->n_lineage == DATAINFO_MAX_LINEAGE;
+    uint32_t n_kept = info->n_lineage - n_dropped;
+    base->fingerprint = info->fingerprint;
+    base->lineage = must_alloc((n_kept + (size_t)1) * sizeof *base->lineage);
+    base->n_lineage = n_kept + 1;
+    for (uint32_t i = 0; i < n_kept; i++)
+        base->lineage[i] = info->lineage[n_dropped + i];
+    base->lineage[n_kept] = info->fingerprint;
+}
+
+Err base_open(Base *out, const char *dir) {
+    Dataset *d = NULL;
+    *out = (Base){0};
+    if (!dir) {
+        vocab_init(&out->users);
+        vocab_init(&out->items);
+        out->item_domains = must_calloc(1, 1);
+        return OK;
+    }
+    Err err = dataset_open(&d, dir);
+    if (!err)
+        err = read_names(&out->users, dir, "user", d, dataset_info(d)->n_users, dataset_user_name);
+    if (!err)
+        err = read_names(&out->items, dir, "item", d, dataset_info(d)->n_items, dataset_item_name);
+    if (!err) {
+        mark_items(out, d);
+        extend_lineage(out, dataset_info(d));
+    }
+    dataset_close(&d);
+    if (err)
+        base_close(out);
+    return err;
+}
+
+void base_close(Base *base) {
+    vocab_free(&base->users);
+    vocab_free(&base->items);
+    free(base->item_domains);
+    free(base->lineage);
+    *base = (Base){0};
+}
+
+/* ---- refusals ---- */
+
+Err base_check_place(const char *base_dir, const char *out_dir) {
+    struct stat base, out;
+    if (!stat(base_dir, &base) && !stat(out_dir, &out) && base.st_dev == out.st_dev && base.st_ino == out.st_ino)
+        return err_fail(ERR_USAGE,
+                        "--base and --out are both %s: a data set cannot replace its base, choose another --out",
+                        out_dir);
+    return OK;
+}
+
+static Err check_domain(const Base *base, int domain, const Vocab *names, const uint8_t *used,
+                        const char *const inputs[N_DOMAINS]) {
+    uint32_t n = 0, n_stayed = 0, n_moved = 0;
+    for (uint32_t id = 1; id < base->items.n; id++) {
+        const char *name = vocab_name(&base->items, id);
+        if (!(base->item_domains[id] >> domain & 1))
+            continue;
+        uint8_t now = used[vocab_find(names, name, strlen(name))];
+        n++;
+        n_stayed += now >> domain & 1;
+        n_moved += now && !(now >> domain & 1);
+    }
+    if (n == 0 || n_stayed > n_moved)
+        return OK;
+    return err_fail(ERR_DATA,
+                    "of the base's %u items of domain %c, %u occur in %s and %u in %s alone: give the complete ratings "
+                    "of the same two domains in the same order",
+                    n, 'A' + domain, n_stayed, inputs[domain], n_moved, inputs[N_DOMAINS - 1 - domain]);
+}
+
+Err base_check_domains(const Base *base, const Vocab *names, const uint8_t *used, const char *const inputs[N_DOMAINS]) {
+    Err err = OK;
+    for (int d = 0; d < N_DOMAINS && !err; d++)
+        err = check_domain(base, d, names, used, inputs);
+    return err;
+}
