@@ -90,23 +90,25 @@ Err base_check_place(const char *base_dir, const char *out_dir) {
     return OK;
 }
 
+/* Of the items that the base has in this domain alone: a common item says nothing. */
 static Err check_domain(const Base *base, int domain, const Vocab *names, const uint8_t *used,
                         const char *const inputs[N_DOMAINS]) {
+    uint8_t own = (uint8_t)(1u << domain);
     uint32_t n = 0, n_stayed = 0, n_moved = 0;
     for (uint32_t id = 1; id < base->items.n; id++) {
-        const char *name = vocab_name(&base->items, id);
-        if (!(base->item_domains[id] >> domain & 1))
+        if (base->item_domains[id] != own)
             continue;
+        const char *name = vocab_name(&base->items, id);
         uint8_t now = used[vocab_find(names, name, strlen(name))];
         n++;
-        n_stayed += now >> domain & 1;
-        n_moved += now && !(now >> domain & 1);
+        n_stayed += (now & own) != 0;
+        n_moved += now && !(now & own);
     }
     if (n == 0 || n_stayed > n_moved)
         return OK;
     return err_fail(ERR_DATA,
-                    "of the base's %u items of domain %c, %u occur in %s and %u in %s alone: give the complete ratings "
-                    "of the same two domains in the same order",
+                    "of the %u items that the base has in domain %c alone, %u occur in %s and %u in %s alone: give the "
+                    "complete ratings of the same two domains in the same order",
                     n, 'A' + domain, n_stayed, inputs[domain], n_moved, inputs[N_DOMAINS - 1 - domain]);
 }
 

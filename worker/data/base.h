@@ -27,7 +27,7 @@ void base_close(Base *base); /* of a zeroed struct is legal */
 Err base_check_place(const char *base_dir, const char *out_dir) MUST_CHECK;
 
 /* Are these the base's domains, in its order? used (names->n): domains that each name of the inputs occurs in, as
- * item_domains. ERR_DATA where of a domain's items not more have stayed than have moved to the other one alone. */
+ * item_domains. ERR_DATA where of the items of one domain not more have stayed than have moved to the other. */
 Err base_check_domains(const Base *base, const Vocab *names, const uint8_t *used,
                        const char *const inputs[N_DOMAINS]) MUST_CHECK;
 

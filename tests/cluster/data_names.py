@@ -1,0 +1,10 @@
+"""Prints the names of items.bin or users.bin, one a line, id 0 first: python3 data_names.py FILE"""
+import struct
+import sys
+
+data = open(sys.argv[1], "rb").read()
+n_offsets, n_bytes = struct.unpack_from("<2Q", data, 24)
+offsets = struct.unpack_from(f"<{n_offsets}Q", data, 64)
+names = data[64 + (8 * n_offsets + 63) // 64 * 64 :]
+for first, end in zip(offsets, offsets[1:]):
+    print(names[first : end - 1].decode())
