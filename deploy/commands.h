@@ -18,6 +18,7 @@
     X(stop, "end a run as ctrl-C would: snapshot, then code 75", "mangrove stop tcp://127.0.0.1:7000")                 \
     X(evaluate, "print the metrics of a snapshot",                                                                     \
       "mangrove evaluate runs/quickstart/snapshots/epoch-0003 --data data/quickstart")                                 \
+    X(verify, "check every byte of a snapshot, or of all of a run", "mangrove verify runs/quickstart")                 \
     X(bench, "measure: step, one process training as fast as it can",                                                  \
       "mangrove bench step configs/amazon.yaml --batch 200")                                                           \
     X(config, "show the effective configuration and what a run will cost",                                             \

@@ -100,17 +100,23 @@ static ssize_t read_block(int fd, unsigned char *block) {
     return (ssize_t)used;
 }
 
+/* Names the first damaged block, and says how many there are. */
 static Err verify_blocks(int fd, const char *path, uint64_t size, const uint64_t *hashes, unsigned char *block) {
-    uint64_t n_blocks = snapshot_file_blocks(size);
+    uint64_t n_blocks = snapshot_file_blocks(size), first = 0, n_bad = 0;
     for (uint64_t i = 0; i < n_blocks; i++) {
         ssize_t n = read_block(fd, block);
         if (n < 0)
             return err_fail(ERR_IO, "cannot read %s: %m", path);
-        if (XXH3_64bits(block, (size_t)n) != hashes[i])
-            return err_fail(ERR_CORRUPT, "%s: block %" PRIu64 " of %" PRIu64 " does not have the hash of the manifest",
-                            path, i, n_blocks);
+        if (XXH3_64bits(block, (size_t)n) != hashes[i] && n_bad++ == 0)
+            first = i;
     }
-    return OK;
+    if (n_bad == 0)
+        return OK;
+    char others[64] = "";
+    if (n_bad > 1)
+        snprintf(others, sizeof others, ", nor do %" PRIu64 " behind it", n_bad - 1);
+    return err_fail(ERR_CORRUPT, "%s: block %" PRIu64 " of %" PRIu64 " does not have the hash of the manifest%s", path,
+                    first, n_blocks, others);
 }
 
 Err snapshot_file_verify(const char *path, uint64_t size, const uint64_t *hashes) {
