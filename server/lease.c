@@ -20,11 +20,12 @@ void lease_book_init(LeaseBook *b, uint64_t term_ms) {
 void lease_book_free(LeaseBook *b) {
     free(b->pieces);
     free(b->leases);
+    free(b->steps);
     *b = (LeaseBook){0};
 }
 
 void lease_book_clear(LeaseBook *b) {
-    b->n_pieces = b->n_leases = 0;
+    b->n_pieces = b->n_leases = b->n_steps = 0;
     for (int state = 0; state < N_PIECE_STATES; state++)
         b->n_of[state] = 0;
 }
@@ -38,6 +39,18 @@ void lease_book_add(LeaseBook *b, Piece piece) {
     piece.lease = 0;
     b->pieces[b->n_pieces++] = piece;
     b->n_of[PIECE_TODO]++;
+}
+
+void lease_book_add_steps(LeaseBook *b, const StepName *steps, uint32_t n) {
+    lease_book_add(b, (Piece){.kind = LEASE_STEPS, .first = b->n_steps, .n = n});
+    if (b->n_steps + n > b->step_capacity) {
+        b->step_capacity = 2 * (b->n_steps + n);
+        b->steps = must_realloc(b->steps, 2 * sizeof *b->steps * b->step_capacity);
+    }
+    for (uint32_t i = 0; i < n; i++, b->n_steps++) {
+        b->steps[2 * b->n_steps] = steps[i].domain;
+        b->steps[2 * b->n_steps + 1] = steps[i].step;
+    }
 }
 
 Piece *lease_next_todo(LeaseBook *b) {

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/work.h"
 #include "proto/message.h"
 
 typedef enum PieceState { PIECE_TODO, PIECE_LEASED, PIECE_DONE, N_PIECE_STATES } PieceState;
@@ -24,7 +25,7 @@ typedef struct Piece {
     uint32_t chunk;        /* LEASE_PART, LEASE_EVALUATION */
     uint32_t part;         /* LEASE_PART */
     uint8_t domain, split; /* LEASE_EVALUATION */
-    uint32_t first, n;     /* LEASE_STEPS: a part of the cut's list; LEASE_RANKS: first is the rank */
+    uint32_t first, n;     /* LEASE_STEPS: a part of the book's list; LEASE_RANKS: first is the rank */
 } Piece;
 
 typedef struct Lease {
@@ -40,6 +41,8 @@ typedef struct LeaseBook {
     Lease *leases; /* those outstanding */
     uint32_t n_leases, lease_capacity;
     uint64_t last_id, term_ms;
+    uint32_t *steps; /* of LEASE_STEPS: pairs (domain, step), as the message carries them */
+    uint32_t n_steps, step_capacity;
 } LeaseBook;
 
 /* term_ms: a lease without progress for so long expires. */
@@ -49,6 +52,8 @@ void lease_book_free(LeaseBook *b);
 void lease_book_clear(LeaseBook *b);
 /* Appends a piece, TODO. */
 void lease_book_add(LeaseBook *b, Piece piece);
+/* Likewise a piece of LEASE_STEPS; steps (n) are copied. */
+void lease_book_add_steps(LeaseBook *b, const StepName *steps, uint32_t n);
 
 /* The first piece that is TODO, or NULL. */
 Piece *lease_next_todo(LeaseBook *b);

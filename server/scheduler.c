@@ -63,111 +63,31 @@ void scheduler_end(Scheduler *s, Err code, const char *format, ...) {
     vsnprintf(s->ending.sentence, sizeof s->ending.sentence, format, args);
     va_end(args);
     s->ending.code = code;
+    saving_end(s, s->ending.sentence);
     lease_book_clear(&s->book);
     scheduler_enter(s, PHASE_ENDING);
 }
 
-/* The slots are dealt to the servers like cards: with S servers every server has 4096 / S of them. */
-static void deal_slots(Scheduler *s) {
-    for (uint32_t slot = 0; slot < N_SLOTS; slot++)
-        s->slots[slot] = (uint16_t)(slot % (uint32_t)s->config->cluster.servers);
-    s->map = 1;
-}
-
-static void open_epoch(Scheduler *s) {
-    s->epoch++;
-    scheduler_enter(s, PHASE_OPENING);
-}
-
-static bool advance_joining(Scheduler *s) {
-    char missing[MESSAGE_TEXT];
-    if (s->is_stopping) {
-        scheduler_end(s, ERR_STOPPED, "stopped as asked, before the training began");
-        return true;
-    }
-    if (members_complete(s)) {
-        Member *m;
-        if (!s->config->snapshot.enabled)
-            log_warn("snapshots are off (snapshot.enabled): what is trained is lost when the run ends");
-        deal_slots(s);
-        for (uint32_t i = 0; (m = members_next(s, ROLE_WORKER, &i));)
-            members_send_view(s, m);
-        open_epoch(s);
-        return true;
-    }
-    if (scheduler_elapsed_ms(s) < (uint64_t)s->config->cluster.join_s * 1000)
-        return false;
-    members_missing(s, missing, sizeof missing);
-    scheduler_end(s, ERR_TIMEOUT, "waited %d s (cluster.join_s) for everybody to join: %s came",
-                  s->config->cluster.join_s, missing);
-    return true;
-}
-
-static void ask_to_open(Scheduler *s, const Member *server) {
-    if (!server->answers.is_ready) {
-        members_send_view(s, server);
-        return;
-    }
-    MessageEPOCH_OPEN *open = &scheduler_message(s, MESSAGE_EPOCH_OPEN)->epoch_open;
-    open->epoch = s->epoch;
-    open->steps_a = s->data.n_steps[DOMAIN_A];
-    open->steps_b = s->data.n_steps[DOMAIN_B];
-    scheduler_send(s, server->peer);
-}
-
-static bool advance_opening(Scheduler *s) {
-    const Member *server, *waited = NULL;
-    if (s->is_stopping) {
-        scheduler_end(s, ERR_STOPPED, "stopped as asked, before epoch %u began", s->epoch);
-        return true;
-    }
-    bool asks = scheduler_asks(s);
-    for (uint32_t i = 0; (server = members_next(s, ROLE_SERVER, &i));) {
-        if (server->answers.epoch == s->epoch)
-            continue;
-        waited = server;
-        if (asks)
-            ask_to_open(s, server);
-    }
-    if (!waited) {
-        leases_start_epoch(s);
-        return true;
-    }
-    if (scheduler_elapsed_ms(s) < ANSWER_MS)
-        return false;
-    scheduler_end(s, ERR_TIMEOUT, "%s at %s has not opened epoch %u within %d s", waited->name, waited->endpoint,
-                  s->epoch, ANSWER_MS / 1000);
-    return true;
-}
-
-/* The epoch is complete and evaluated. */
+/* The epoch is complete; once it is evaluated the next one comes. */
 static bool advance_evaluating(Scheduler *s) {
+    const Evaluation *e = &s->evaluation;
     if (s->is_stopping) {
-        scheduler_end(s, ERR_STOPPED, "stopped as asked after epoch %u, before its evaluation", s->epoch);
+        scheduler_end(s, ERR_STOPPED, "stopped as asked after epoch %u, before its evaluation%s%.400s", s->epoch,
+                      e->is_committed ? "; the state is in " : "", e->is_committed ? s->saving.last.dir : "");
         return true;
     }
     if (evaluation_advance(s))
         return true;
-    if (!s->evaluation.is_complete)
+    if (!e->is_complete)
         return false;
-    const EpochResult *r = &s->evaluation.result;
-    s->env.epoch_done(s->env.ctx, r, s->evaluation.is_committed ? s->cut.dir : NULL);
-    bool is_stale = true;
-    for (int d = 0; d < N_DOMAINS; d++)
-        is_stale = is_stale && r->stale[d] >= (uint32_t)s->config->train.patience;
-    if (is_stale)
-        scheduler_end(s, OK, "complete: no better validation WAUC in either domain for %d epochs",
-                      s->config->train.patience);
-    else if (s->epoch >= (uint32_t)s->config->train.epochs)
-        scheduler_end(s, OK, "complete: %u epochs", s->epoch);
-    else
-        open_epoch(s);
+    s->env.epoch_done(s->env.ctx, &e->result, e->is_committed ? s->saving.last.dir : NULL);
+    opening_next(s);
     return true;
 }
 
 /* finished() is not called while an effect is under way: it may use our memory. */
 static bool is_waiting_for_effect(const Scheduler *s) {
-    bool waits = s->cut.is_committing;
+    bool waits = s->saving.state == SAVING_MANIFEST;
     for (int d = 0; d < N_DOMAINS; d++)
         for (int split = 0; split < N_SPLITS; split++)
             waits = waits || s->evaluation.sheets[d][split].state == SHEET_RANKING;
@@ -188,7 +108,7 @@ static bool advance_ending(Scheduler *s) {
 
 /* Phases and what moves them on; true: look again. */
 static bool (*const ADVANCE[N_PHASES])(Scheduler *s) = {
-    [PHASE_JOINING] = advance_joining, [PHASE_OPENING] = advance_opening,       [PHASE_TRAINING] = leases_training,
+    [PHASE_JOINING] = opening_joining, [PHASE_OPENING] = opening_advance,       [PHASE_TRAINING] = leases_training,
     [PHASE_CUTTING] = cut_advance,     [PHASE_EVALUATING] = advance_evaluating, [PHASE_ENDING] = advance_ending,
 };
 
@@ -196,7 +116,7 @@ void scheduler_advance(Scheduler *s) {
     if (s->is_advancing) /* an effect was answered at once: the loop below sees it */
         return;
     s->is_advancing = true;
-    while (ADVANCE[s->phase] && ADVANCE[s->phase](s))
+    while (saving_advance(s) || (ADVANCE[s->phase] && ADVANCE[s->phase](s)))
         ;
     s->is_advancing = false;
 }
@@ -212,18 +132,6 @@ static void on_heartbeat(Scheduler *s, Member *member, Message *m) {
         lease_progress(&s->book, h->lease, h->n_steps, s->clock_ms);
 }
 
-static void on_ready(Scheduler *s, Member *server, Message *m) {
-    if (m->ready.map != s->map || !s->map || server->answers.is_ready)
-        return;
-    server->answers.is_ready = true;
-    ask_to_open(s, server);
-}
-
-static void on_epoch_opened(Scheduler *s, Member *server, Message *m) {
-    (void)s;
-    server->answers.epoch = (uint32_t)m->epoch_opened.epoch;
-}
-
 static void on_lease_ask(Scheduler *s, Member *worker, Message *m) {
     (void)m;
     leases_on_ask(s, worker);
@@ -233,21 +141,17 @@ static void on_lease_end(Scheduler *s, Member *worker, Message *m) {
     leases_on_end(s, worker, m);
 }
 
-static void on_marked(Scheduler *s, Member *server, Message *m) {
-    cut_on_marked(s, server, m);
-}
-
 typedef struct Handler {
     void (*handle)(Scheduler *s, Member *member, Message *m);
     int role; /* who may say so */
 } Handler;
 
 static const Handler HANDLERS[] = {
-    [MESSAGE_HEARTBEAT] = {on_heartbeat, ROLE_ANY},    [MESSAGE_BYE] = {members_bye, ROLE_ANY},
-    [MESSAGE_READY] = {on_ready, ROLE_SERVER},         [MESSAGE_EPOCH_OPENED] = {on_epoch_opened, ROLE_SERVER},
-    [MESSAGE_REPORT] = {cut_on_report, ROLE_SERVER},   [MESSAGE_MARKED] = {on_marked, ROLE_SERVER},
-    [MESSAGE_WRITTEN] = {cut_on_written, ROLE_SERVER}, [MESSAGE_LEASE_ASK] = {on_lease_ask, ROLE_WORKER},
-    [MESSAGE_LEASE_END] = {on_lease_end, ROLE_WORKER}, [MESSAGE_SCORES] = {evaluation_on_scores, ROLE_WORKER},
+    [MESSAGE_HEARTBEAT] = {on_heartbeat, ROLE_ANY},       [MESSAGE_BYE] = {members_bye, ROLE_ANY},
+    [MESSAGE_READY] = {opening_on_ready, ROLE_SERVER},    [MESSAGE_EPOCH_OPENED] = {opening_on_opened, ROLE_SERVER},
+    [MESSAGE_REPORT] = {reports_on_report, ROLE_SERVER},  [MESSAGE_MARKED] = {saving_on_marked, ROLE_SERVER},
+    [MESSAGE_WRITTEN] = {saving_on_written, ROLE_SERVER}, [MESSAGE_LEASE_ASK] = {on_lease_ask, ROLE_WORKER},
+    [MESSAGE_LEASE_END] = {on_lease_end, ROLE_WORKER},    [MESSAGE_SCORES] = {evaluation_on_scores, ROLE_WORKER},
 };
 
 static void on_member_message(Scheduler *s, Member *member, Message *m) {
@@ -268,7 +172,9 @@ static void on_member_message(Scheduler *s, Member *member, Message *m) {
 /* Of another run, or of one that has not said HELLO: only control may speak so. */
 static void on_stranger_message(Scheduler *s, uint64_t peer, Message *m) {
     s->is_stopping = s->is_stopping || m->type == MESSAGE_STOP_ASK;
-    if (m->type == MESSAGE_STATUS_ASK || m->type == MESSAGE_STOP_ASK)
+    if (m->type == MESSAGE_SNAPSHOT_ASK)
+        saving_on_ask(s, peer);
+    if (m->type == MESSAGE_STATUS_ASK || m->type == MESSAGE_STOP_ASK || m->type == MESSAGE_SNAPSHOT_ASK)
         status_answer(s, peer, m);
     else if (s->phase == PHASE_ENDING)
         send_finish(s, peer);
@@ -308,12 +214,7 @@ void scheduler_on_tick(Scheduler *s, uint64_t now_ms) {
 
 void scheduler_on_committed(Scheduler *s, Err result, uint64_t now_ms) {
     s->now_ms = now_ms;
-    assert(s->cut.is_committing);
-    s->cut.is_committing = false;
-    s->cut.is_committed = true;
-    s->cut.commit_result = result;
-    if (result)
-        log_warn("the snapshot %s could not be completed, training goes on without it: %s", s->cut.dir, err_message());
+    saving_on_committed(s, result);
     scheduler_advance(s);
 }
 
@@ -348,7 +249,6 @@ void scheduler_on_fault(Scheduler *s, uint64_t peer, const char *sentence, uint6
 
 Err scheduler_open(Scheduler **out, const Config *config, const char *config_text, uint64_t incarnation,
                    const SchedulerEnv *env, const SchedulerStart *start, uint64_t now_ms) {
-    (void)start;
     if (strlen(config->run_dir) + 64 > MESSAGE_TEXT)
         return err_fail(ERR_CONFIG, "run.dir is %zu bytes long; at most %d are allowed", strlen(config->run_dir),
                         MESSAGE_TEXT - 64);
@@ -364,7 +264,10 @@ Err scheduler_open(Scheduler **out, const Config *config, const char *config_tex
     s->is_sync = config->train.consistency == CONSISTENCY_SYNC;
     s->n_ranks = s->is_sync ? (uint32_t)config->train.ranks : 1;
     s->now_ms = s->tick_ms = s->clock_ms = now_ms;
-    s->evaluation.best_wauc[DOMAIN_A] = s->evaluation.best_wauc[DOMAIN_B] = -1;
+    if (start)
+        s->start = *start;
+    s->evaluation.standing =
+        start && start->restore == RESTORE_RESUME ? start->standing : (Standing){.best_wauc = {-1, -1}};
     lease_book_init(&s->book, (uint64_t)config->cluster.lease_s * 1000);
     scheduler_enter(s, PHASE_JOINING);
     *out = s;
@@ -376,7 +279,7 @@ void scheduler_close(Scheduler **out) {
     if (!s)
         return;
     members_free(s);
-    cut_free(s);
+    saving_free(s);
     evaluation_free(s);
     lease_book_free(&s->book);
     geometry_free(&s->data.geometry);

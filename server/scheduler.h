@@ -5,6 +5,8 @@
  *   JOINING --all here--> OPENING --all opened--> TRAINING --no work left--> CUTTING --committed--> EVALUATING
  *   EVALUATING --another epoch--> OPENING     EVALUATING --no more--> ENDING --all have left--> OVER
  *   CUTTING --a server lacks steps--> TRAINING
+ *   TRAINING --a snapshot is due--> CUTTING --all have marked--> TRAINING, while the snapshot is written
+ *   OPENING --all have loaded the snapshot that is resumed--> CUTTING
  *   TRAINING --stop asked--> CUTTING --committed--> ENDING
  *   any --a deadline, a server died, an error--> ENDING */
 #ifndef MANGROVE_SERVER_SCHEDULER_H
@@ -103,7 +105,7 @@ typedef struct SchedulerEnv {
     /* Derives the schema once the first data set is known (model_schema, given by deploy/). */
     Err (*schema)(void *ctx, const Config *config, const DataInfo *data, Schema *out);
     /* Writes the manifest of a snapshot whose files the servers have written: files[i] = server i's JSON text. What
-     * facts point to stays as it is until answered, facts itself does not. */
+     * facts point to stays as it is until answered, facts itself does not. Training may go on meanwhile. */
     void (*commit)(void *ctx, const SnapshotFacts *facts);
     /* Sorts and ranks off the loop's thread. scores (n, n_candidates) and users (n) stay valid until answered. */
     void (*rank)(void *ctx, const RankJob *job);

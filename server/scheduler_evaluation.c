@@ -44,13 +44,10 @@ static void open_sheet(Scheduler *s, int domain, Split split) {
 
 void evaluation_begin(Scheduler *s) {
     Evaluation *e = &s->evaluation;
-    EpochResult last = e->result;
     e->pass++;
     e->is_complete = false;
     e->result = (EpochResult){.epoch = s->epoch};
-    memcpy(e->result.stale, last.stale, sizeof last.stale);
-    memcpy(e->result.best_epoch, last.best_epoch, sizeof last.best_epoch);
-    cut_losses(s, &e->result);
+    reports_losses(s, &e->result);
     lease_book_clear(&s->book);
     for (int d = 0; d < N_DOMAINS; d++) {
         e->is_judged[d] = false;
@@ -171,16 +168,19 @@ static bool rank_sheet(Scheduler *s, int domain, Split split) {
 static void judge_domain(Scheduler *s, int domain) {
     Evaluation *e = &s->evaluation;
     EpochResult *r = &e->result;
+    Standing *standing = &e->standing;
     double wauc = r->is_scored[domain][SPLIT_VALID] ? r->metrics[domain][SPLIT_VALID].wauc : -1;
     e->is_judged[domain] = true;
-    if (wauc > e->best_wauc[domain]) {
-        e->best_wauc[domain] = wauc;
+    if (wauc > standing->best_wauc[domain]) {
+        standing->best_wauc[domain] = wauc;
+        standing->best_epoch[domain] = s->epoch;
+        standing->stale[domain] = 0;
         r->is_best[domain] = true;
-        r->best_epoch[domain] = s->epoch;
-        r->stale[domain] = 0;
         open_sheet(s, domain, SPLIT_TEST);
     } else
-        r->stale[domain]++;
+        standing->stale[domain]++;
+    r->best_epoch[domain] = standing->best_epoch[domain];
+    r->stale[domain] = standing->stale[domain];
 }
 
 static bool is_ranked(Scheduler *s, int domain) {

@@ -23,8 +23,8 @@ typedef struct Evaluation {
     Sheet sheets[N_DOMAINS][N_SPLITS];
     EpochResult result;
     bool is_judged[N_DOMAINS]; /* validation ranked, test wanted or not */
-    double best_wauc[N_DOMAINS];
-    bool is_committed; /* the epoch's snapshot, in cut.dir */
+    Standing standing;         /* of the domains that are judged; before, of the epoch before */
+    bool is_committed;         /* the epoch's snapshot, saving.last */
     bool is_complete;
 } Evaluation;
 

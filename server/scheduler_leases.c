@@ -1,4 +1,6 @@
 /* Who works on what: grants in every phase, and the training phase itself. */
+#include "server/scheduler_leases.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +39,7 @@ static void send_lease(Scheduler *s, const Lease *lease) {
         add_ranks(s, m, lease);
     }
     if (piece->kind == LEASE_STEPS)
-        message_add_bytes(m, s->cut.steps + 2 * piece->first, 2 * piece->n * sizeof *s->cut.steps);
+        message_add_bytes(m, s->book.steps + 2 * piece->first, 2 * piece->n * sizeof *s->book.steps);
     scheduler_send(s, lease->worker);
 }
 
@@ -108,32 +110,32 @@ void leases_expire(Scheduler *s) {
 
 /* ---- training ------------------------------------------------------------------------------------------------- */
 
-static bool is_lacking(const Scheduler *s, int domain, uint32_t step) {
-    const Member *server;
-    for (uint32_t i = 0; (server = members_next(s, ROLE_SERVER, &i));)
-        if (!bitmap_get(server->answers.bitmap[domain], step))
-            return true;
-    return false;
+/* The part, or those of its steps that a server lacks, in the part's order: what is done is not even asked for again.
+ */
+static void add_lacking(Scheduler *s, Part part, StepName *steps) {
+    uint32_t n_all = geometry_part_steps(&s->data.geometry, s->config->train.seed, s->epoch, part, steps), n = 0;
+    for (uint32_t i = 0; i < n_all; i++)
+        if (reports_lack(s, steps[i].domain, steps[i].step))
+            steps[n++] = steps[i];
+    if (n == n_all)
+        lease_book_add(&s->book, (Piece){.kind = LEASE_PART, .chunk = part.chunk, .part = part.index});
+    else if (n)
+        lease_book_add_steps(&s->book, steps, n);
 }
 
-static bool part_is_lacking(const Scheduler *s, Part part, StepName *steps) {
-    uint32_t n = geometry_part_steps(&s->data.geometry, s->config->train.seed, s->epoch, part, steps);
-    for (uint32_t i = 0; i < n; i++)
-        if (is_lacking(s, steps[i].domain, steps[i].step))
-            return true;
-    return false;
-}
-
-/* Every part in the epoch's order, or those of them of which a server lacks a step. */
+/* Every part in the epoch's order, or what servers lack of it. */
 static void add_parts(Scheduler *s, bool only_lacking) {
     const Geometry *g = &s->data.geometry;
     uint32_t n = geometry_parts(g);
     Part *parts = must_alloc(n * sizeof *parts);
     StepName *steps = must_alloc(geometry_part_size(g) * sizeof *steps);
     geometry_part_order(g, s->config->train.seed, s->epoch, parts);
-    for (uint32_t i = 0; i < n; i++)
-        if (!only_lacking || part_is_lacking(s, parts[i], steps))
+    for (uint32_t i = 0; i < n; i++) {
+        if (only_lacking)
+            add_lacking(s, parts[i], steps);
+        else
             lease_book_add(&s->book, (Piece){.kind = LEASE_PART, .chunk = parts[i].chunk, .part = parts[i].index});
+    }
     free(steps);
     free(parts);
 }
@@ -154,23 +156,10 @@ void leases_start_epoch(Scheduler *s) {
     scheduler_enter(s, PHASE_TRAINING);
 }
 
-/* In sync a server applies steps in their order, so what all have is where the one that has least stands. */
-static uint64_t common_order(const Scheduler *s) {
-    const Member *server;
-    uint64_t least = UINT64_MAX;
-    for (uint32_t i = 0; (server = members_next(s, ROLE_SERVER, &i));) {
-        uint64_t n = 0;
-        for (int d = 0; d < N_DOMAINS; d++)
-            n += bitmap_count(server->answers.bitmap[d], s->data.n_steps[d]);
-        least = n < least ? n : least;
-    }
-    return least;
-}
-
 void leases_resume_epoch(Scheduler *s) {
     lease_book_clear(&s->book);
-    if (s->is_sync)
-        add_all_ranks(s, common_order(s));
+    if (s->is_sync) /* a server applies steps in their order: what all have is where the one that has least stands */
+        add_all_ranks(s, reports_least(s));
     else
         add_parts(s, true);
     scheduler_enter(s, PHASE_TRAINING);
@@ -225,6 +214,10 @@ static bool train_sync(Scheduler *s) {
 bool leases_training(Scheduler *s) {
     if (s->is_stopping || lease_book_is_done(&s->book)) {
         cut_begin(s, s->is_stopping ? CUT_STOP : CUT_EPOCH);
+        return true;
+    }
+    if (saving_is_due(s)) {
+        cut_begin(s, CUT_SNAPSHOT);
         return true;
     }
     if (s->is_sync)

@@ -79,6 +79,8 @@ void members_send_view(Scheduler *s, const Member *member) {
     char *lines = must_alloc((size_t)s->config->cluster.servers * (MESSAGE_TEXT + 1) + 1);
     m->view.map = s->map;
     m->view.n_servers = (uint64_t)s->config->cluster.servers;
+    m->view.restore = s->start.restore;
+    memcpy(m->view.snapshot, s->start.dir, sizeof m->view.snapshot);
     message_add_bytes(m, s->slots, sizeof s->slots);
     for (uint32_t rank = 0; (server = server_of_rank(s, rank)); rank++)
         size += (size_t)sprintf(lines + size, "%s\n", server->endpoint);
@@ -130,6 +132,8 @@ static Err derive_geometry(Scheduler *s) {
                            'A' + d, data->n_steps[d], MAX_STEPS);
     }
     if (!err)
+        err = opening_check_data(s);
+    if (!err)
         err = s->env.schema(s->env.ctx, s->config, &data->info, &data->schema);
     return err;
 }
@@ -168,7 +172,6 @@ static Member *server_at(Scheduler *s, const char *endpoint) {
 static void free_member(Member *m) {
     for (int d = 0; d < N_DOMAINS; d++)
         free(m->answers.bitmap[d]);
-    free(m->answers.files);
     free(m->endpoint);
     free(m);
 }
@@ -252,7 +255,7 @@ static Err admit_worker(Scheduler *s, uint64_t peer, Message *m) {
         return err_fail(ERR_FULL, "the scheduler knows %d processes and takes no more", MAX_MEMBERS);
     s->members.n_workers++; /* a rank is a worker's name and never used twice */
     send_welcome(s, member);
-    if (s->map)
+    if (s->is_viewed)
         members_send_view(s, member);
     return OK;
 }
@@ -262,7 +265,7 @@ static void hello_again(Scheduler *s, Member *member) {
         return;
     members_heard(s, member);
     send_welcome(s, member);
-    if (s->map && member->role == ROLE_WORKER)
+    if (s->is_viewed && member->role == ROLE_WORKER)
         members_send_view(s, member);
 }
 

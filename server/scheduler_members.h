@@ -18,13 +18,13 @@ typedef enum MemberState {
 /* What a server has answered. */
 typedef struct ServerAnswers {
     bool is_ready;
-    uint32_t epoch;                                                  /* that it has open */
-    bool is_reported, is_marked, is_refused, is_written, has_failed; /* in this try of the cut */
-    uint32_t report_epoch;                                           /* of its last report; what follows is from it */
-    uint8_t *bitmap[N_DOMAINS];                                      /* owned */
+    uint32_t epoch;                                     /* that it has open */
+    bool is_reported;                                   /* in this round */
+    bool is_marked, is_refused, is_written, has_failed; /* of the last MARK */
+    uint32_t report_epoch;                              /* of its last report; what follows is from it */
+    uint8_t *bitmap[N_DOMAINS];                         /* owned */
     uint64_t t[N_DOMAINS];
     double loss[N_DOMAINS][LOSS_N]; /* the sums that it holds (losses.h) */
-    char *files;                    /* JSON text for the manifest; owned */
 } ServerAnswers;
 
 /* What heartbeats say. */

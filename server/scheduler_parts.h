@@ -1,16 +1,19 @@
 /* The inside of the scheduler, shared by scheduler*.c alone. Subjects with state of their own have a header too.
  *
  *   scheduler.c             phases, dispatch, time, the end
+ *   scheduler_opening.c     JOINING and OPENING: how a run and each epoch begin
  *   scheduler_members.c     HELLO, VIEW, silence, BYE: who takes part
  *   scheduler_leases.c      LEASE_ASK .. LEASE_END: who works on what
+ *   scheduler_reports.c     REPORT: what each server has applied
  *   scheduler_cut.c         REPORT_ASK .. RESUME: a state that all servers share
+ *   scheduler_saving.c      MARK .. the commit: snapshots, beside everything else
  *   scheduler_evaluation.c  SCORES, metrics, early stopping
  *   scheduler_status.c      STATUS, progress
  *
  * DESIGN. Messages and ticks only write down facts; scheduler_advance() then looks at the facts and moves on as far as
  * they allow, so it does not matter in which order they came, or whether an effect is answered at once or later.
- * Questions to servers are repeated until answered, except MARK, which a server takes once. All deadlines are measured
- * on clock_ms, which ticks advance by at most a second each: a scheduler that was stopped blames nobody for it. */
+ * Questions to servers are repeated until answered. All deadlines are measured on clock_ms, which ticks advance by at
+ * most a second each: a scheduler that was stopped blames nobody for it. */
 #ifndef MANGROVE_SERVER_SCHEDULER_PARTS_H
 #define MANGROVE_SERVER_SCHEDULER_PARTS_H
 
@@ -18,7 +21,11 @@
 #include "server/scheduler.h"
 #include "server/scheduler_cut.h"
 #include "server/scheduler_evaluation.h"
+#include "server/scheduler_leases.h"
 #include "server/scheduler_members.h"
+#include "server/scheduler_opening.h"
+#include "server/scheduler_reports.h"
+#include "server/scheduler_saving.h"
 
 enum {
     MAX_STEPS = MESSAGE_FRAME_BYTES * 8, /* of a domain's epoch: a bitmap is one frame */
@@ -64,6 +71,7 @@ typedef struct DataState {
 
 struct Scheduler {
     const Config *config;
+    SchedulerStart start; /* restore RESTORE_NONE: from nothing */
     SchedulerEnv env;
     char *config_text;
     uint64_t config_fingerprint, incarnation;
@@ -71,7 +79,7 @@ struct Scheduler {
     bool is_sync;
     uint64_t now_ms, tick_ms, clock_ms, phase_ms, ask_ms; /* ask_ms: when questions are due again */
     Phase phase;
-    bool is_advancing, is_stopping;
+    bool is_advancing, is_stopping, is_viewed; /* is_viewed: servers are ready, workers have the view */
     uint32_t epoch;
     uint64_t map; /* version, 0 before the view */
     uint16_t slots[N_SLOTS];
@@ -82,6 +90,7 @@ struct Scheduler {
     DataState data;
     LeaseBook book;
     CutState cut;
+    Saving saving;
     Evaluation evaluation;
     Totals totals;
     Ending ending;
@@ -100,17 +109,6 @@ void scheduler_send(Scheduler *s, uint64_t peer);
 bool scheduler_asks(Scheduler *s);
 void scheduler_ask_at_once(Scheduler *s);
 uint64_t scheduler_elapsed_ms(const Scheduler *s); /* in this phase, or step of a cut */
-
-/* scheduler_leases.c */
-void leases_start_epoch(Scheduler *s);  /* enters TRAINING with every part, or rank */
-void leases_resume_epoch(Scheduler *s); /* with what some server lacks */
-bool leases_training(Scheduler *s);
-void leases_grant_all(Scheduler *s); /* pieces to those that ask */
-void leases_revoke_all(Scheduler *s);
-void leases_on_ask(Scheduler *s, Member *member);
-void leases_on_end(Scheduler *s, Member *member, const Message *m);
-void leases_take_back(Scheduler *s, const Member *member);
-void leases_expire(Scheduler *s);
 
 /* scheduler_status.c */
 void status_answer(Scheduler *s, uint64_t peer, const Message *m);

@@ -5,7 +5,7 @@
 
 #include "server/scheduler_parts.h"
 
-enum { SHOW_MS = 1000, REPORT_MS = 2000 };
+enum { SHOW_MS = 1000, REPORT_MS = 2000, COUNT_MS = 200 /* where a snapshot is due by steps */ };
 
 static const char *const PHASE_NAMES[N_PHASES] = {
     [PHASE_JOINING] = "waiting",  [PHASE_OPENING] = "opening",       [PHASE_TRAINING] = "training",
@@ -14,23 +14,8 @@ static const char *const PHASE_NAMES[N_PHASES] = {
 };
 
 static const char *phase_name(const Scheduler *s) {
-    bool is_dealing = s->phase == PHASE_CUTTING && s->cut.reason == CUT_DEAL;
-    return PHASE_NAMES[is_dealing ? PHASE_TRAINING : s->phase];
-}
-
-/* What every server has applied, as far as they have said. */
-static uint64_t steps_done(const Scheduler *s) {
-    const Member *server;
-    uint64_t least = s->data.n_steps[DOMAIN_A] + (uint64_t)s->data.n_steps[DOMAIN_B];
-    if (s->phase < PHASE_TRAINING)
-        return 0;
-    for (uint32_t i = 0; (server = members_next(s, ROLE_SERVER, &i));) {
-        uint64_t n = 0;
-        for (int d = 0; d < N_DOMAINS && cut_has_report(s, server); d++)
-            n += bitmap_count(server->answers.bitmap[d], s->data.n_steps[d]);
-        least = n < least ? n : least;
-    }
-    return least;
+    bool is_saving = s->phase == PHASE_CUTTING && (s->cut.reason == CUT_EPOCH || s->cut.reason == CUT_STOP);
+    return PHASE_NAMES[s->phase == PHASE_CUTTING && !is_saving ? PHASE_TRAINING : s->phase];
 }
 
 static uint64_t trained_instances(const Scheduler *s) {
@@ -56,7 +41,7 @@ static SchedulerProgress progress_of(const Scheduler *s) {
     EpochResult losses = {0};
     SchedulerProgress p = {.epoch = s->epoch,
                            .epochs = (uint32_t)s->config->train.epochs,
-                           .steps_done = steps_done(s),
+                           .steps_done = s->phase < PHASE_TRAINING ? 0 : reports_least(s),
                            .steps_total = s->data.n_steps[DOMAIN_A] + (uint64_t)s->data.n_steps[DOMAIN_B],
                            .n_instances = trained_instances(s),
                            .instances_per_s = s->totals.rate,
@@ -64,7 +49,7 @@ static SchedulerProgress progress_of(const Scheduler *s) {
                            .n_servers = members_count(s, ROLE_SERVER),
                            .phase = phase_name(s)};
     if (s->phase >= PHASE_TRAINING)
-        cut_losses(s, &losses);
+        reports_losses(s, &losses);
     memcpy(p.loss, losses.data_loss, sizeof p.loss);
     sum_figures(s, &p);
     return p;
@@ -91,9 +76,9 @@ void status_progress(Scheduler *s) {
 void status_tick(Scheduler *s) {
     const Member *server;
     if (s->phase == PHASE_TRAINING && s->clock_ms >= s->totals.report_ms) {
-        s->totals.report_ms = s->clock_ms + REPORT_MS;
+        s->totals.report_ms = s->clock_ms + (s->config->snapshot.every_steps ? COUNT_MS : REPORT_MS);
         for (uint32_t i = 0; (server = members_next(s, ROLE_SERVER, &i));)
-            cut_ask_report(s, server);
+            reports_ask(s, server);
     }
     if (s->clock_ms - s->totals.shown_ms < SHOW_MS || s->phase >= PHASE_ENDING)
         return;
@@ -120,23 +105,39 @@ static json_t *member_status(const Scheduler *s, const Member *m) {
     return o;
 }
 
-static json_t *status_json(const Scheduler *s) {
+/* Of the last one that is complete, of the one that is being written, and of the request of whoever asks. */
+static json_t *snapshot_status(const Scheduler *s, uint64_t peer) {
+    static const char *const STATES[] = {"pending", "writing", "committed", "failed"};
+    const Saving *v = &s->saving;
+    const SnapshotRequest *own = saving_request(s, peer);
+    uint32_t n_pending = 0;
+    for (int i = 0; i < MAX_REQUESTS; i++)
+        n_pending += v->requests[i].peer && v->requests[i].state == REQUEST_PENDING;
+    json_t *o = json_pack("{s:I, s:s, s:b, s:I, s:s}", "number", (json_int_t)v->last.cut, "dir", v->last.dir, "writing",
+                          v->state != SAVING_NOTHING, "pending", (json_int_t)n_pending, "failure", v->failure);
+    if (o && own)
+        json_object_set_new(o, "request", json_pack("{s:s, s:s}", "state", STATES[own->state], "text", own->text));
+    return o ? o : json_object(); /* a directory's name that is no UTF-8 */
+}
+
+static json_t *status_json(const Scheduler *s, uint64_t peer) {
+    const Standing *standing = &s->evaluation.standing;
     SchedulerProgress p = progress_of(s);
     json_t *members = json_array();
     for (uint32_t i = 0; i < s->members.n; i++)
         json_array_append_new(members, member_status(s, s->members.list[i]));
-    return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:f, s:{s:f, s:f}, s:[I,I], s:[I,I], s:o}", "phase", p.phase,
-                     "stopping", (int)s->is_stopping, "epoch", (json_int_t)p.epoch, "epochs", (json_int_t)p.epochs,
-                     "steps_done", (json_int_t)p.steps_done, "steps_total", (json_int_t)p.steps_total, "instances",
-                     (json_int_t)p.n_instances, "instances_per_s", p.instances_per_s, "loss", "A", p.loss[DOMAIN_A],
-                     "B", p.loss[DOMAIN_B], "best_epoch", (json_int_t)s->evaluation.result.best_epoch[DOMAIN_A],
-                     (json_int_t)s->evaluation.result.best_epoch[DOMAIN_B], "stale",
-                     (json_int_t)s->evaluation.result.stale[DOMAIN_A], (json_int_t)s->evaluation.result.stale[DOMAIN_B],
-                     "members", members);
+    return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:f, s:{s:f, s:f}, s:[I,I], s:[I,I], s:o, s:o}", "phase",
+                     p.phase, "stopping", (int)s->is_stopping, "epoch", (json_int_t)p.epoch, "epochs",
+                     (json_int_t)p.epochs, "steps_done", (json_int_t)p.steps_done, "steps_total",
+                     (json_int_t)p.steps_total, "instances", (json_int_t)p.n_instances, "instances_per_s",
+                     p.instances_per_s, "loss", "A", p.loss[DOMAIN_A], "B", p.loss[DOMAIN_B], "best_epoch",
+                     (json_int_t)standing->best_epoch[DOMAIN_A], (json_int_t)standing->best_epoch[DOMAIN_B], "stale",
+                     (json_int_t)standing->stale[DOMAIN_A], (json_int_t)standing->stale[DOMAIN_B], "members", members,
+                     "snapshot", snapshot_status(s, peer));
 }
 
 void status_answer(Scheduler *s, uint64_t peer, const Message *ask) {
-    json_t *status = status_json(s);
+    json_t *status = status_json(s, peer);
     char *text = status ? json_dumps(status, JSON_COMPACT) : NULL;
     Message *m = scheduler_message(s, MESSAGE_STATUS);
     m->sequence = ask->sequence;

@@ -34,6 +34,13 @@ static inline FakeServer *fake(World *w, uint64_t peer) {
     return &w->servers[peer - SERVER];
 }
 
+static inline void say_ready(World *w, uint64_t server, uint64_t map) {
+    Message m;
+    message_init(&m, MESSAGE_READY);
+    m.ready.map = map;
+    say(w, server, &m);
+}
+
 static inline void answer_report(World *w, uint64_t peer, const Message *ask) {
     FakeServer *f = fake(w, peer);
     Schema schema;
@@ -100,7 +107,7 @@ static inline void serve(World *w) {
         was_asked = false;
         for (int i = 0; i < w->n_sent && !was_asked; i++) {
             uint64_t peer = w->sent[i].peer;
-            Message m, ready;
+            Message m;
             MessageType type = w->sent[i].m.type;
             bool is_question = type == MESSAGE_VIEW || type == MESSAGE_EPOCH_OPEN || type == MESSAGE_REPORT_ASK ||
                                type == MESSAGE_MARK;
@@ -108,11 +115,9 @@ static inline void serve(World *w) {
                 continue;
             was_asked = true;
             m = expect(w, type, peer);
-            if (type == MESSAGE_VIEW) {
-                message_init(&ready, MESSAGE_READY);
-                ready.ready.map = m.view.map;
-                say(w, peer, &ready);
-            } else if (type == MESSAGE_EPOCH_OPEN)
+            if (type == MESSAGE_VIEW)
+                say_ready(w, peer, m.view.map);
+            else if (type == MESSAGE_EPOCH_OPEN)
                 answer_open(w, peer, &m);
             else if (type == MESSAGE_REPORT_ASK)
                 answer_report(w, peer, &m);
