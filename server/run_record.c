@@ -179,7 +179,7 @@ static void write_perf(RunRecord *r, const SchedulerProgress *p) {
 /* ---- the scheduler's effects ---------------------------------------------------------------------------------- */
 
 Err run_record_commit(RunRecord *r, const SnapshotFacts *facts) {
-    return snapshot_commit(facts, r->config, r->config_text);
+    return snapshot_commit(facts, r->config_text, NULL);
 }
 
 /* The line first: metrics must not be lost because a disk is full of snapshots. */

@@ -60,12 +60,55 @@ static Err join_parts(const SnapshotFacts *facts, json_t **tensors, json_t *file
     return OK;
 }
 
-static json_t *manifest_json(const SnapshotFacts *facts, const Config *config, const char *config_text, json_t *tensors,
-                             json_t *files) {
+static const char *name_of(const char *dir) {
+    const char *slash = strrchr(dir, '/');
+    return slash ? slash + 1 : dir;
+}
+
+/* The base is what it is said to be, and beside. *json: null where the snapshot is full. */
+static Err base_json(const SnapshotFacts *facts, json_t **json) {
+    Snapshot *base;
+    char hash[SNAPSHOT_HASH_DIGITS + 1];
+    *json = json_null();
+    if (!facts->base_dir)
+        return OK;
+    Err e = snapshot_open(&base, facts->base_dir);
+    if (e != OK)
+        return e;
+    if (base->cut != facts->base_cut || base->base.dir)
+        e = err_fail(ERR_CORRUPT, "%s is not the full snapshot of cut %" PRIu64 " that %s goes on from",
+                     facts->base_dir, facts->base_cut, facts->dir);
+    snapshot_hash_text(base->hash, hash);
+    *json = json_pack("{s:s, s:s, s:o}", "dir", name_of(facts->base_dir), "hash", hash, "cut", decimal(base->cut));
+    snapshot_close(&base);
+    return e;
+}
+
+static json_t *standing_json(const Standing *standing) {
+    json_t *domains = json_array();
+    for (int d = 0; d < N_DOMAINS; d++)
+        json_array_append_new(domains,
+                              json_pack("{s:f, s:I, s:I}", "best_wauc", standing->best_wauc[d], "best_epoch",
+                                        (json_int_t)standing->best_epoch[d], "stale", (json_int_t)standing->stale[d]));
+    return domains;
+}
+
+static json_t *parent_json(const SnapshotParent *parent) {
+    char hash[SNAPSHOT_HASH_DIGITS + 1];
+    if (!parent)
+        return json_null();
+    snapshot_hash_text(parent->hash, hash);
+    return json_pack("{s:s, s:s, s:s}", "kind", parent->kind, "dir", parent->dir, "hash", hash);
+}
+
+/* Takes base. */
+static json_t *manifest_json(const SnapshotFacts *facts, const char *config_text, const SnapshotParent *parent,
+                             json_t *base, json_t *tensors, json_t *files) {
     json_t *m =
-        json_pack("{s:s, s:i, s:s, s:I, s:o, s:b, s:o}", "format", "mangrove snapshot", "version", SNAPSHOT_VERSION,
-                  "program", MANGROVE_VERSION, "epoch", (json_int_t)facts->epoch, "cut", decimal(facts->cut),
-                  "is_epoch_end", (int)facts->is_epoch_end, "seed", decimal(config->train.seed));
+        json_pack("{s:s, s:i, s:s, s:I, s:o, s:b, s:o, s:o, s:o, s:o}", "format", "mangrove snapshot", "version",
+                  SNAPSHOT_VERSION, "program", MANGROVE_VERSION, "epoch", (json_int_t)facts->epoch, "cut",
+                  decimal(facts->cut), "is_epoch_end", (int)facts->is_epoch_end, "seed", decimal(facts->seed), "base",
+                  base, "standing", standing_json(&facts->standing), "parent", parent_json(parent));
     json_t *t = json_array(), *steps = json_array(), *bitmaps = json_array();
     for (int d = 0; d < N_DOMAINS; d++) {
         json_array_append_new(t, json_integer((json_int_t)facts->t[d]));
@@ -96,14 +139,18 @@ static Err write_manifest(const char *dir, const char *text) {
     return e;
 }
 
-Err snapshot_commit(const SnapshotFacts *facts, const Config *config, const char *config_text) {
-    json_t *files = json_array(), *tensors;
+Err snapshot_commit(const SnapshotFacts *facts, const char *config_text, const SnapshotParent *parent) {
+    json_t *files = json_array(), *tensors, *base = NULL;
     Err e = join_parts(facts, &tensors, files);
+    if (e == OK)
+        e = base_json(facts, &base);
     if (e == OK) {
-        char *text = snapshot_manifest_text(manifest_json(facts, config, config_text, tensors, files));
+        char *text = snapshot_manifest_text(manifest_json(facts, config_text, parent, base, tensors, files));
+        base = NULL;
         e = write_manifest(facts->dir, text);
         free(text);
     }
+    json_decref(base);
     json_decref(tensors);
     json_decref(files);
     return e;
@@ -192,4 +239,8 @@ const DataInfo *snapshot_data(const Snapshot *s) {
 
 uint32_t snapshot_epoch(const Snapshot *s) {
     return s->epoch;
+}
+
+uint64_t snapshot_seed(const Snapshot *s) {
+    return s->seed;
 }

@@ -28,9 +28,17 @@
 Err snapshot_write_tables(StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir,
                           char **files_json) MUST_CHECK;
 
+/* The snapshot that a run was begun from. */
+typedef struct SnapshotParent {
+    const char *kind; /* "resume" or "init" */
+    const char *dir;
+    uint64_t hash; /* of its manifest */
+} SnapshotParent;
+
 /* The scheduler's part: the manifest from the servers' files and facts; checked by its own reader, written, fsynced,
- * renamed. ERR_PROTOCOL where a server's part is no such text or of another schema. */
-Err snapshot_commit(const SnapshotFacts *facts, const Config *config, const char *config_text) MUST_CHECK;
+ * renamed. parent NULL: the run was begun from nothing. ERR_PROTOCOL where a server's part is no such text or of
+ * another schema; ERR_CORRUPT where the base is not the full snapshot of facts->base_cut. */
+Err snapshot_commit(const SnapshotFacts *facts, const char *config_text, const SnapshotParent *parent) MUST_CHECK;
 
 /* evaluation.json beside the manifest. */
 Err snapshot_write_evaluation(const char *dir, const EpochResult *result, const Config *config) MUST_CHECK;
@@ -47,6 +55,7 @@ const Config *snapshot_config(const Snapshot *s);
 const char *snapshot_config_text(const Snapshot *s);
 const DataInfo *snapshot_data(const Snapshot *s);
 uint32_t snapshot_epoch(const Snapshot *s);
+uint64_t snapshot_seed(const Snapshot *s); /* of initial values */
 /* Loads every row of every file, whichever servers wrote them, and restores epoch, bits and t. Before the first row
  * every block of every file has been checked against its hash: ERR_CORRUPT names file and block. The schema must be the
  * snapshot's (its tensors are compared: ERR_DATA). A store without moments (sgd) takes the values alone. */

@@ -102,23 +102,77 @@ static bool read_u64(const json_t *json, uint64_t *out) {
 }
 
 static Err read_head(Snapshot *s, const char *source) {
-    uint64_t version, epoch, cut;
+    uint64_t version, epoch;
+    const json_t *is_epoch_end = json_object_get(s->json, "is_epoch_end");
     const char *format = json_string_value(json_object_get(s->json, "format"));
     if (!format || strcmp(format, "mangrove snapshot") != 0)
         return bad_field(source, "format");
     if (!read_integer(json_object_get(s->json, "version"), INT32_MAX, &version))
         return bad_field(source, "version");
-    if (version != SNAPSHOT_VERSION)
-        return err_fail(ERR_CORRUPT, "%s: written in version %" PRIu64 " of the format, this program reads %d", source,
-                        version, SNAPSHOT_VERSION);
+    if (version < 1 || version > SNAPSHOT_VERSION)
+        return err_fail(ERR_CORRUPT, "%s: written in version %" PRIu64 " of the format, this program reads 1 to %d",
+                        source, version, SNAPSHOT_VERSION);
+    s->has_standing = version >= 2;
     if (!read_integer(json_object_get(s->json, "epoch"), UINT32_MAX, &epoch))
         return bad_field(source, "epoch");
     s->epoch = (uint32_t)epoch;
-    if (!read_u64(json_object_get(s->json, "cut"), &cut))
+    if (!read_u64(json_object_get(s->json, "cut"), &s->cut))
         return bad_field(source, "cut");
-    if (!json_is_boolean(json_object_get(s->json, "is_epoch_end")))
+    if (!json_is_boolean(is_epoch_end))
         return bad_field(source, "is_epoch_end");
+    s->is_epoch_end = json_is_true(is_epoch_end);
     return read_u64(json_object_get(s->json, "seed"), &s->seed) ? OK : bad_field(source, "seed");
+}
+
+static bool read_hash_string(const json_t *json, uint64_t *hash) {
+    return json_string_length(json) == SNAPSHOT_HASH_DIGITS && read_hash(json_string_value(json), hash);
+}
+
+/* A name, so that it cannot lead elsewhere. */
+static bool read_base(const json_t *json, SnapshotBase *base) {
+    *base = (SnapshotBase){0};
+    if (json_is_null(json))
+        return true;
+    base->dir = json_string_value(json_object_get(json, "dir"));
+    return base->dir && *base->dir && *base->dir != '.' && !strchr(base->dir, '/') &&
+           read_hash_string(json_object_get(json, "hash"), &base->hash) &&
+           read_u64(json_object_get(json, "cut"), &base->cut);
+}
+
+static bool read_standing(const json_t *domains, uint32_t epoch, Standing *standing) {
+    for (size_t d = 0; d < N_DOMAINS; d++) {
+        const json_t *json = json_array_get(domains, d), *wauc = json_object_get(json, "best_wauc");
+        uint64_t best, stale;
+        if (!json_is_number(wauc) || !read_integer(json_object_get(json, "best_epoch"), epoch, &best) ||
+            !read_integer(json_object_get(json, "stale"), epoch, &stale))
+            return false;
+        standing->best_wauc[d] = json_number_value(wauc);
+        standing->best_epoch[d] = (uint32_t)best;
+        standing->stale[d] = (uint32_t)stale;
+    }
+    return true;
+}
+
+static bool read_parent(const json_t *json, SnapshotParent *parent) {
+    *parent = (SnapshotParent){0};
+    if (json_is_null(json))
+        return true;
+    parent->kind = json_string_value(json_object_get(json, "kind"));
+    parent->dir = json_string_value(json_object_get(json, "dir"));
+    return parent->kind && parent->dir && (!strcmp(parent->kind, "resume") || !strcmp(parent->kind, "init")) &&
+           read_hash_string(json_object_get(json, "hash"), &parent->hash);
+}
+
+/* Where it comes from. A manifest of version 1 does not say. */
+static Err read_history(Snapshot *s, const char *source) {
+    s->standing = (Standing){.best_wauc = {-1, -1}};
+    if (!s->has_standing)
+        return OK;
+    if (!read_base(json_object_get(s->json, "base"), &s->base))
+        return bad_field(source, "base");
+    if (!read_standing(json_object_get(s->json, "standing"), s->epoch, &s->standing))
+        return bad_field(source, "standing");
+    return read_parent(json_object_get(s->json, "parent"), &s->parent) ? OK : bad_field(source, "parent");
 }
 
 /* Hexadecimal, exactly the bytes of n_bits, nothing behind the last bit. */
@@ -179,8 +233,7 @@ static bool read_blocks(const json_t *blocks, SnapshotEntry *f) {
         return false;
     f->hashes = must_alloc(n * sizeof *f->hashes);
     for (size_t i = 0; i < n; i++) {
-        const json_t *text = json_array_get(blocks, i);
-        if (json_string_length(text) != SNAPSHOT_HASH_DIGITS || !read_hash(json_string_value(text), &f->hashes[i]))
+        if (!read_hash_string(json_array_get(blocks, i), &f->hashes[i]))
             return false;
     }
     return true;
@@ -242,7 +295,8 @@ Err snapshot_manifest_parse(Snapshot *s, const char *text, size_t size, const ch
     s->json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &json_error);
     if (!s->json)
         return err_fail(ERR_CORRUPT, "%s: line %d: %s", source, json_error.line, json_error.text);
-    Err (*const readers[])(Snapshot *, const char *) = {read_head, read_progress, read_slots, read_files, read_texts};
+    Err (*const readers[])(Snapshot *, const char *) = {read_head,  read_history, read_progress,
+                                                        read_slots, read_files,   read_texts};
     for (size_t i = 0; i < sizeof readers / sizeof *readers && e == OK; i++)
         e = readers[i](s, source);
     return e;

@@ -114,6 +114,8 @@ static inline SnapshotFacts snap_facts(const Snap *s, const char *dir, uint32_t 
     StoreStats stats = store_stats(s->whole);
     SnapshotFacts facts = {.epoch = SNAP_EPOCH,
                            .cut = UINT64_MAX,
+                           .seed = SNAP_SEED,
+                           .standing = {.best_wauc = {0.1 + 0.2, -1}, .best_epoch = {1, 0}, .stale = {1, 0}},
                            .is_epoch_end = true,
                            .dir = dir,
                            .n_servers = n_servers,
@@ -154,7 +156,7 @@ static inline void snap_write(Snap *s, uint32_t n_servers, uint32_t epoch, char 
     }
     SnapshotFacts facts = snap_facts(s, dir, n_servers, map, files, snap_manifest());
     facts.epoch = epoch;
-    if (snapshot_commit(&facts, &s->config, s->config_text) != OK)
+    if (snapshot_commit(&facts, s->config_text, NULL) != OK)
         fail_msg("%s", err_message());
     for (uint32_t i = 0; i < n_servers; i++)
         free(files[i]);

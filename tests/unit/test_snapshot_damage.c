@@ -113,7 +113,7 @@ static void rows_of_another_servers_slots_are_refused(void **state) {
         store_close(&part);
     }
     SnapshotFacts facts = snap_facts(s, dir, 2, other, files, snap_manifest());
-    assert_int_equal(snapshot_commit(&facts, &s->config, s->config_text), OK);
+    assert_int_equal(snapshot_commit(&facts, s->config_text, NULL), OK);
     snap_is_corrupt(s, dir, "which is server 1's");
     free(files[0]);
     free(files[1]);
