@@ -18,7 +18,7 @@ static Err commit_upon(const Snap *s, const char *dir, const char *base_dir, uin
     char *files[] = {NULL};
     Store *empty = snap_store(s, OPTIMIZER_ADAM);
     snap_map(map, 1);
-    assert_int_equal(snapshot_write_tables(empty, &s->schema, 0, dir, &files[0]), OK);
+    assert_int_equal(snap_tables(s, empty, 0, dir, &files[0]), OK);
     SnapshotFacts facts = snap_facts(s, dir, 1, map, files, snap_manifest());
     facts.base_dir = base_dir;
     facts.base_cut = base_cut;
