@@ -47,7 +47,7 @@ size_t held_bytes(const Held *h) {
     return bytes;
 }
 
-static const HeldStep *find(const Held *h, const Work *work) {
+const HeldStep *held_find(const Held *h, const Work *work) {
     for (int i = 0; i < HELD_MAX_STEPS; i++)
         if (h->steps[i].is_used && h->steps[i].domain == work->domain && h->steps[i].step == work->step)
             return &h->steps[i];
@@ -55,12 +55,12 @@ static const HeldStep *find(const Held *h, const Work *work) {
 }
 
 bool held_has(const Held *h, const Work *work) {
-    const HeldStep *s = find(h, work);
+    const HeldStep *s = held_find(h, work);
     return s && s->is_here[work->rank];
 }
 
 HeldStep *held_step(Held *h, const Work *work) {
-    const HeldStep *found = find(h, work);
+    const HeldStep *found = held_find(h, work);
     if (found)
         return &h->steps[found - h->steps];
     for (HeldStep *s = h->steps; s < h->steps + HELD_MAX_STEPS; s++) {

@@ -46,6 +46,7 @@ void held_drop_all(Held *h);
 size_t held_bytes(const Held *h); /* of the pushes that wait */
 
 bool held_has(const Held *h, const Work *work);
+const HeldStep *held_find(const Held *h, const Work *work); /* NULL: none of its pushes is here */
 /* The step of this push, begun if it is the first; NULL if HELD_MAX_STEPS are waiting. */
 HeldStep *held_step(Held *h, const Work *work);
 /* Copies a push that is not there yet into its step. */

@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "server/store/guard.h"
 
-enum { SPARSE_CHUNK_SHIFT = 4, CACHE_LINE = 64 };
+/* A push that a cut makes copy a chunk for each of its rows is to last milliseconds. */
+enum { SPARSE_CHUNK_SHIFT = 4, SPARSE_CHUNK_BYTES = 4 << 10, CACHE_LINE = 64 };
 
 #ifdef MANGROVE_DOUBLE
 #define schema_initial_row schema_initial_row_f64
@@ -50,7 +52,7 @@ void rowtable_init(RowTable *t, const Schema *schema, int table, OptimizerKind o
     assert(row_bytes <= SLAB_MAX_CHUNK);
     if (declared->is_sparse) {
         t->shape.chunk_shift = SPARSE_CHUNK_SHIFT;
-        while (t->shape.chunk_shift && (row_bytes << t->shape.chunk_shift) > SLAB_MAX_CHUNK)
+        while (t->shape.chunk_shift && (row_bytes << t->shape.chunk_shift) > SPARSE_CHUNK_BYTES)
             t->shape.chunk_shift--;
         t->sparse_rule = rule_of(&schema->tensors[declared->first_tensor]);
     } else {
@@ -74,36 +76,88 @@ static void prefetch(const void *p, size_t bytes) {
         __builtin_prefetch(line);
 }
 
-/* A row is four steps away: sub-table, group of the index, chunk, row. All rows of the block take each step together,
- * so that their misses overlap. */
-void rowtable_locate(const RowTable *tables, const uint64_t *keys, uint32_t n, int moments_of, real **rows) {
-    const SubTable *subs[ROWTABLE_BLOCK];
-    uint64_t mixes[ROWTABLE_BLOCK];
+/* Where the rows of a block of keys are. */
+typedef struct Places {
+    SubTable *subs[ROWTABLE_BLOCK];
     int64_t places[ROWTABLE_BLOCK];
+} Places;
+
+static const RowTable *table_of(const RowTable *tables, uint64_t key) {
+    return &tables[key_table(key)];
+}
+
+/* A row is four steps away: sub-table, group of the index, chunk, row. All rows of the block take each step together,
+ * so that their misses overlap. The last one is the caller's: the chunks are on their way from memory. */
+static void find(const RowTable *tables, const uint64_t *keys, uint32_t n, Places *p) {
+    uint64_t mixes[ROWTABLE_BLOCK];
     assert(n <= ROWTABLE_BLOCK);
     for (uint32_t i = 0; i < n; i++) {
         mixes[i] = key_mix(keys[i]);
-        subs[i] = tables[key_table(keys[i])].slots[slot_of(mixes[i])];
-        __builtin_prefetch(subs[i]);
+        p->subs[i] = table_of(tables, keys[i])->slots[slot_of(mixes[i])];
+        __builtin_prefetch(p->subs[i]);
     }
     for (uint32_t i = 0; i < n; i++)
-        if (subs[i])
-            __builtin_prefetch(subtable_group(subs[i], mixes[i]));
+        if (p->subs[i])
+            __builtin_prefetch(subtable_group(p->subs[i], mixes[i]));
     for (uint32_t i = 0; i < n; i++) {
-        places[i] = subs[i] ? subtable_find(subs[i], mixes[i], (uint32_t)key_row(keys[i])) : SUBTABLE_NONE;
-        if (places[i] != SUBTABLE_NONE)
-            __builtin_prefetch(subtable_chunk(subs[i], tables[key_table(keys[i])].shape, places[i]));
+        p->places[i] = p->subs[i] ? subtable_find(p->subs[i], mixes[i], (uint32_t)key_row(keys[i])) : SUBTABLE_NONE;
+        if (p->places[i] != SUBTABLE_NONE)
+            __builtin_prefetch(subtable_chunk(p->subs[i], table_of(tables, keys[i])->shape, p->places[i]));
     }
+}
+
+void rowtable_locate(const RowTable *tables, const uint64_t *keys, uint32_t n, const real **rows) {
+    Places p;
+    find(tables, keys, n, &p);
     for (uint32_t i = 0; i < n; i++) {
-        const RowTable *t = &tables[key_table(keys[i])];
+        const RowTable *t = table_of(tables, keys[i]);
+        rows[i] = p.places[i] == SUBTABLE_NONE ? NULL : subtable_row(p.subs[i], t->shape, p.places[i]);
+        if (rows[i])
+            prefetch(rows[i], t->width * sizeof(real));
+    }
+}
+
+/* While a cut lives rowtable_protect has come before. */
+static void touch(const RowTable *t, SubTable *sub, int64_t place) {
+    Chunk *chunk = subtable_chunk(sub, t->shape, place);
+    if (chunk->touched == t->generation)
+        return;
+    assert(!sub->guard);
+    chunk->touched = t->generation;
+}
+
+void rowtable_change(RowTable *tables, const uint64_t *keys, uint32_t n, int domain, real **rows) {
+    Places p;
+    find(tables, keys, n, &p);
+    for (uint32_t i = 0; i < n; i++) {
+        const RowTable *t = table_of(tables, keys[i]);
         rows[i] = NULL;
-        if (places[i] == SUBTABLE_NONE)
+        if (p.places[i] == SUBTABLE_NONE)
             continue;
-        rows[i] = subtable_row(subs[i], t->shape, places[i]);
+        touch(t, p.subs[i], p.places[i]);
+        rows[i] = subtable_row(p.subs[i], t->shape, p.places[i]);
         prefetch(rows[i], t->width * sizeof(real));
-        if (moments_of >= 0 && t->n_sets)
-            prefetch(rowtable_moments(t, rows[i], moments_of), t->set_reals * sizeof(real));
+        if (domain >= 0 && t->n_sets)
+            prefetch(rowtable_moments(t, rows[i], domain), t->set_reals * sizeof(real));
     }
+}
+
+bool rowtable_protect(RowTable *tables, const uint64_t *keys, uint32_t n, bool is_bounded) {
+    Places p;
+    find(tables, keys, n, &p);
+    for (uint32_t i = 0; i < n; i++) {
+        const RowTable *t = table_of(tables, keys[i]);
+        SubTable *sub = p.subs[i];
+        if (!sub || !sub->guard)
+            continue;
+        int64_t place = p.places[i] == SUBTABLE_NONE ? sub->n_rows : p.places[i]; /* a new row changes its chunk too */
+        uint32_t chunk = (uint32_t)((uint64_t)place >> t->shape.chunk_shift);
+        if (chunk == sub->n_chunks || sub->chunks[chunk].touched == t->generation)
+            continue;
+        if (!guard_touch(sub->guard, chunk, is_bounded))
+            return false;
+    }
+    return true;
 }
 
 /* ---- creating ------------------------------------------------------------------------------------------------- */
@@ -112,15 +166,28 @@ void rowtable_initial(const RowTable *t, uint64_t row, real *values) {
     schema_initial_row(t->schema, t->seed, t->table, row, values);
 }
 
+/* The chunk is new, or it was protected. */
+static int64_t add(RowTable *t, SubTable *sub, uint64_t mix, uint32_t row) {
+    if (sub->guard)
+        guard_enter(sub->guard);
+    int64_t place = subtable_add(sub, t->shape, &t->slab, t->table, mix, row);
+    subtable_chunk(sub, t->shape, place)->touched = t->generation;
+    if (sub->guard)
+        guard_leave(sub->guard);
+    return place;
+}
+
 real *rowtable_obtain(RowTable *t, uint64_t row) {
     uint64_t mix = key_mix(key_of(t->table, row));
     SubTable **slot = &t->slots[slot_of(mix)];
     if (!*slot)
         *slot = subtable_new();
     int64_t place = subtable_find(*slot, mix, (uint32_t)row);
-    if (place != SUBTABLE_NONE)
+    if (place != SUBTABLE_NONE) {
+        touch(t, *slot, place);
         return subtable_row(*slot, t->shape, place);
-    place = subtable_add(*slot, t->shape, &t->slab, t->table, mix, (uint32_t)row);
+    }
+    place = add(t, *slot, mix, (uint32_t)row);
     real *fresh = subtable_row(*slot, t->shape, place);
     rowtable_initial(t, row, fresh);
     memset(fresh + t->width, 0, (t->shape.row_reals - t->width) * sizeof(real));

@@ -20,6 +20,7 @@ typedef struct RowTable {
     uint64_t seed; /* of initial values */
     int table;     /* its number in the schema */
     uint32_t width, set_reals, n_sets;
+    uint32_t generation; /* of the store: what a changed chunk bears */
     RowShape shape;
     Slab slab;
     RowRule sparse_rule; /* of every row of a sparse table */
@@ -30,11 +31,16 @@ typedef struct RowTable {
 void rowtable_init(RowTable *t, const Schema *schema, int table, OptimizerKind optimizer, uint64_t seed);
 void rowtable_free(RowTable *t);
 
-/* The row of each of at most ROWTABLE_BLOCK keys of any tables, NULL where it does not exist; the memory of values and,
- * where moments_of is a domain and not -1, of that domain's moments is on its way into the cache. tables: by number. */
-void rowtable_locate(const RowTable *tables, const uint64_t *keys, uint32_t n, int moments_of, real **rows);
+/* The row of each of at most ROWTABLE_BLOCK keys of any tables, NULL where it does not exist; the memory of its values
+ * is on its way into the cache. tables: by number. */
+void rowtable_locate(const RowTable *tables, const uint64_t *keys, uint32_t n, const real **rows);
+/* The same for rows that will change, in a step of this domain (its moments are on their way too) or, -1, otherwise. */
+void rowtable_change(RowTable *tables, const uint64_t *keys, uint32_t n, int domain, real **rows);
+/* While a cut lives, before rows of these keys change or are created: copies aside what it still needs. At most
+ * ROWTABLE_BLOCK keys. False: there is no room for a copy; those that were made help the next try. */
+bool rowtable_protect(RowTable *tables, const uint64_t *keys, uint32_t n, bool is_bounded);
 
-/* The row, created with its initial values and zero moments if it is not there. */
+/* The row, which will change; created with its initial values and zero moments if it is not there. */
 real *rowtable_obtain(RowTable *t, uint64_t row);
 /* The initial values of a row: (width) out. */
 void rowtable_initial(const RowTable *t, uint64_t row, real *values);

@@ -1,11 +1,9 @@
 /* The store: what is applied, what is held, and the tables.
  *
- * DESIGN. A push passes four gates in this order: its epoch and bit (store_push), its keys and numbers (check_push),
- * the other ranks of its step (hold), and only then the rows (apply). Nothing has changed before the last one, so a
- * push is applied whole or not at all. The loops over keys go in blocks: all rows of a block are on their way from
- * memory before the first is touched. */
-#include "server/store/store.h"
-
+ * DESIGN. A push passes five gates in this order: its epoch and bit (store_push), its keys and numbers (check_push),
+ * while a cut lives its copies (may_change), the other ranks of its step (hold), and only then the rows (apply).
+ * Nothing has changed before the last one, so a push is applied whole or not at all. The loops over keys go in blocks:
+ * all rows of a block are on their way from memory before the first is touched. */
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
@@ -13,24 +11,9 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "server/store/held.h"
 #include "server/store/optimizer.h"
-#include "server/store/rowtable.h"
+#include "server/store/store_parts.h"
 #include "server/store/vectorize.h"
-
-struct Store {
-    const Schema *schema;
-    OptimizerConfig optimizer;
-    uint32_t n_ranks;
-    uint32_t epoch;
-    uint32_t n_steps[N_DOMAINS];
-    uint32_t n_applied[N_DOMAINS]; /* bits that are set */
-    uint8_t *bits[N_DOMAINS];
-    uint64_t t[N_DOMAINS];
-    Held held;
-    KeySet keys; /* scratch: the keys of the push at hand */
-    RowTable tables[SCHEMA_MAX_TABLES];
-};
 
 Err store_open(Store **out, const Schema *schema, const OptimizerConfig *optimizer, uint64_t seed, uint32_t ranks) {
     *out = NULL;
@@ -53,6 +36,7 @@ Err store_open(Store **out, const Schema *schema, const OptimizerConfig *optimiz
 void store_close(Store **s) {
     if (!*s)
         return;
+    assert(!(*s)->cut);
     for (int i = 0; i < (*s)->schema->n_tables; i++)
         rowtable_free(&(*s)->tables[i]);
     for (int d = 0; d < N_DOMAINS; d++)
@@ -76,13 +60,28 @@ static void reset_bits(Store *s, uint32_t epoch, const uint32_t n_steps[N_DOMAIN
     held_drop_all(&s->held);
 }
 
+static uint32_t block_size(uint32_t n_left) {
+    return n_left < ROWTABLE_BLOCK ? n_left : ROWTABLE_BLOCK;
+}
+
+/* Before any of these rows changes: what a cut still needs of them is copied. False: there is no room. */
+static bool protect(Store *s, const uint64_t *keys, uint32_t n_keys, bool is_bounded) {
+    if (!s->cut)
+        return true;
+    for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK)
+        if (!rowtable_protect(s->tables, keys + first, block_size(n_keys - first), is_bounded))
+            return false;
+    return true;
+}
+
 static void reset_sums(Store *s) {
     for (int i = 0; i < s->schema->n_tensors; i++) {
         const Tensor *t = &s->schema->tensors[i];
         for (uint64_t row = t->first_row; t->kind == TENSOR_SUM && row < t->first_row + t->n_rows; row++) {
             uint64_t key = key_of(t->table, row);
             real *values;
-            rowtable_locate(s->tables, &key, 1, -1, &values);
+            protect(s, &key, 1, false);
+            rowtable_change(s->tables, &key, 1, -1, &values);
             if (values)
                 memset(values, 0, s->tables[t->table].width * sizeof(real));
         }
@@ -134,15 +133,11 @@ Err store_check_keys(const Store *s, const uint64_t *keys, uint32_t n_keys, size
     return OK;
 }
 
-static uint32_t block_size(uint32_t n_left) {
-    return n_left < ROWTABLE_BLOCK ? n_left : ROWTABLE_BLOCK;
-}
-
 void store_pull(const Store *s, const uint64_t *keys, uint32_t n_keys, real *values) {
-    real *rows[ROWTABLE_BLOCK];
+    const real *rows[ROWTABLE_BLOCK];
     for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK) {
         uint32_t n = block_size(n_keys - first);
-        rowtable_locate(s->tables, keys + first, n, -1, rows);
+        rowtable_locate(s->tables, keys + first, n, rows);
         for (uint32_t i = 0; i < n; i++) {
             const RowTable *t = &s->tables[key_table(keys[first + i])];
             if (rows[i])
@@ -195,7 +190,7 @@ static void apply_rows(Store *s, const Update *update, int domain, const uint64_
     real *rows[ROWTABLE_BLOCK];
     for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK) {
         uint32_t n = block_size(n_keys - first);
-        rowtable_locate(s->tables, keys + first, n, domain, rows);
+        rowtable_change(s->tables, keys + first, n, domain, rows);
         for (uint32_t i = 0; i < n; i++) {
             uint64_t row = key_row(keys[first + i]);
             RowTable *t = &s->tables[key_table(keys[first + i])];
@@ -207,7 +202,20 @@ static void apply_rows(Store *s, const Update *update, int domain, const uint64_
     }
 }
 
-/* Gate four: from here on the step counts. */
+/* Gate three: a push that would change rows, its own and, as the last of its step, those of the other ranks. Where no
+ * copy is held it may take more room than there is: it could wait for ever. */
+static bool may_change(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys) {
+    bool is_bounded = store_cut_stats(s->cut).copied_bytes > 0;
+    const HeldStep *step = s->n_ranks > 1 ? held_find(&s->held, work) : NULL;
+    if (s->n_ranks > 1 && (!step || step->n_here + 1 < s->n_ranks))
+        return true;
+    for (uint32_t r = 0; step && r < s->n_ranks; r++)
+        if (step->is_here[r] && !protect(s, step->ranks[r].keys, step->ranks[r].n_keys, is_bounded))
+            return false;
+    return protect(s, keys, n_keys, is_bounded);
+}
+
+/* Gate five: from here on the step counts. */
 static void apply(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads) {
     Update update = optimizer_update(&s->optimizer, ++s->t[work->domain]);
     apply_rows(s, &update, work->domain, keys, n_keys, grads);
@@ -215,7 +223,7 @@ static void apply(Store *s, const Work *work, const uint64_t *keys, uint32_t n_k
     s->n_applied[work->domain]++;
 }
 
-/* Gate three: keeps the push until all ranks of its step are here. */
+/* Gate four: keeps the push until all ranks of its step are here. */
 static Err hold(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads, size_t n_values,
                 PushResult *result) {
     HeldStep *step = held_step(&s->held, work);
@@ -256,6 +264,10 @@ Err store_push(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys
     Err e = check_push(s, work, keys, n_keys, grads, &n_values);
     if (e != OK)
         return e;
+    if (s->cut && !may_change(s, work, keys, n_keys)) {
+        *result = PUSH_WAIT;
+        return OK;
+    }
     if (s->n_ranks > 1)
         return hold(s, work, keys, n_keys, grads, n_values, result);
     apply(s, work, keys, n_keys, grads);
@@ -295,7 +307,9 @@ void store_visit(const Store *s, int table, uint32_t slot, StoreVisit visit, voi
     const SubTable *sub = t->slots[slot];
     if (!sub)
         return;
-    SubTablePlace *places = subtable_sorted(sub);
+    SubTablePlace *places = must_alloc(2 * sub->n_rows * sizeof *places);
+    subtable_list(sub, sub->n_rows, places);
+    subtable_sort(places, places + sub->n_rows, sub->n_rows);
     for (uint32_t i = 0; i < sub->n_rows; i++)
         visit(ctx, key_of(table, places[i].row), subtable_row(sub, t->shape, places[i].place));
     free(places);
@@ -303,6 +317,7 @@ void store_visit(const Store *s, int table, uint32_t slot, StoreVisit visit, voi
 
 void store_put(Store *s, uint64_t key, const real *row) {
     RowTable *t = &s->tables[key_table(key)];
+    protect(s, &key, 1, false);
     memcpy(rowtable_obtain(t, key_row(key)), row, t->shape.row_reals * sizeof(real));
 }
 

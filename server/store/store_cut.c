@@ -1,40 +1,139 @@
-/* A cut of a store that rests. */
+/* A cut: a guard on every sub-table that has rows. */
 #include "server/store/store_cut.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "common/log.h"
+#include "server/store/guard.h"
+#include "server/store/store_parts.h"
 
 struct StoreCut {
     Store *store;
+    bool only_touched;
+    uint32_t generation;
+    GuardTerms terms[SCHEMA_MAX_TABLES];
+    Copies copies;
+    Guard *guards; /* (n_guards) by table and slot */
+    Guard **slots; /* (n_tables, N_SLOTS) into guards, NULL: has no rows */
+    uint32_t n_guards;
+    /* the reader's */
+    uint32_t n_left; /* guards not yet read */
+    Capture capture;
 };
 
+/* ---- the store's thread ----------------------------------------------------------------------------------------- */
+
+/* Sub-tables are far apart in memory: each is asked for well before it is looked at. */
+enum { AHEAD = 16 };
+
+static uint32_t count_guards(const Store *s) {
+    uint32_t n = 0;
+    for (int i = 0; i < s->schema->n_tables; i++)
+        for (int slot = 0; slot < N_SLOTS; slot++)
+            n += s->tables[i].slots[slot] != NULL;
+    return n;
+}
+
+/* Returns the chunks of the table. */
+static uint32_t guard_table(StoreCut *cut, int table) {
+    const RowTable *t = &cut->store->tables[table];
+    uint32_t n_chunks = 0;
+    for (int slot = 0; slot < N_SLOTS; slot++) {
+        if (slot + AHEAD < N_SLOTS)
+            __builtin_prefetch(t->slots[slot + AHEAD], 1);
+        SubTable *sub = t->slots[slot];
+        if (!sub)
+            continue;
+        Guard *g = &cut->guards[cut->n_guards++];
+        guard_init(g, &cut->terms[table], sub);
+        cut->slots[(size_t)table * N_SLOTS + (size_t)slot] = g;
+        n_chunks += sub->n_chunks;
+    }
+    return n_chunks;
+}
+
+/* Enough for a chunk of any of the tables. */
+static size_t copy_bytes(const Store *s) {
+    size_t most = sizeof(uint32_t);
+    for (int i = 0; i < s->schema->n_tables; i++) {
+        RowShape shape = s->tables[i].shape;
+        size_t bytes = ((size_t)shape.row_reals << shape.chunk_shift) * sizeof(real);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
 StoreCut *store_cut_begin(Store *s, bool only_touched, size_t max_copy_bytes) {
-    (void)only_touched, (void)max_copy_bytes; /* all rows, none of which changes */
+    assert(!s->cut);
     StoreCut *cut = must_calloc(1, sizeof *cut);
-    cut->store = s;
+    uint32_t n_chunks = 0;
+    *cut = (StoreCut){.store = s, .only_touched = only_touched, .generation = ++s->generation};
+    cut->guards = must_alloc((count_guards(s) + 1) * sizeof *cut->guards);
+    cut->slots = must_calloc((size_t)s->schema->n_tables * N_SLOTS + 1, sizeof(Guard *));
+    for (int i = 0; i < s->schema->n_tables; i++) {
+        s->tables[i].generation = cut->generation;
+        cut->terms[i] = (GuardTerms){.shape = s->tables[i].shape,
+                                     .generation = cut->generation,
+                                     .base = only_touched ? s->base : 0,
+                                     .copies = &cut->copies};
+        n_chunks += guard_table(cut, i);
+    }
+    copies_init(&cut->copies, copy_bytes(s), n_chunks, max_copy_bytes);
+    cut->n_left = cut->n_guards;
+    s->cut = cut;
     return cut;
 }
 
-void store_cut_end(StoreCut **cut, bool is_base) {
-    (void)is_base;
-    free(*cut);
-    *cut = NULL;
+void store_cut_end(StoreCut **out, bool is_base) {
+    StoreCut *cut = *out;
+    assert(cut->store->cut == cut && !(is_base && cut->only_touched));
+    for (uint32_t i = 0; i < cut->n_guards; i++) {
+        if (i + AHEAD < cut->n_guards)
+            __builtin_prefetch(cut->guards[i + AHEAD].sub, 1);
+        guard_free(&cut->guards[i]);
+    }
+    if (is_base)
+        cut->store->base = cut->generation;
+    cut->store->cut = NULL;
+    copies_free(&cut->copies);
+    capture_free(&cut->capture);
+    free(cut->guards);
+    free(cut->slots);
+    free(cut);
+    *out = NULL;
 }
 
 StoreCutStats store_cut_stats(const StoreCut *cut) {
-    (void)cut;
-    return (StoreCutStats){0};
+    return (StoreCutStats){.copied_bytes = atomic_load_explicit(&cut->copies.used_bytes, memory_order_relaxed),
+                           .max_copied_bytes = atomic_load_explicit(&cut->copies.most_bytes, memory_order_relaxed)};
+}
+
+/* ---- the reader's thread ---------------------------------------------------------------------------------------- */
+
+static Guard *guard_of(const StoreCut *cut, int table, uint32_t slot) {
+    return cut->slots[(size_t)table * N_SLOTS + slot];
 }
 
 void store_cut_count(StoreCut *cut, int table, uint64_t *slots) {
     slots[0] = 0;
-    for (uint32_t slot = 0; slot < N_SLOTS; slot++)
-        slots[slot + 1] = slots[slot] + store_slot_rows(cut->store, table, slot);
+    for (uint32_t slot = 0; slot < N_SLOTS; slot++) {
+        Guard *g = guard_of(cut, table, slot);
+        slots[slot + 1] = slots[slot] + (g ? guard_count(g) : 0);
+    }
 }
 
 void store_cut_visit(StoreCut *cut, int table, uint32_t slot, StoreVisit visit, void *ctx) {
-    store_visit(cut->store, table, slot, visit, ctx);
+    Guard *g = guard_of(cut, table, slot);
+    Capture *c = &cut->capture;
+    if (!g)
+        return;
+    guard_capture(g, c);
+    if (--cut->n_left == 0)
+        copies_free(&cut->copies); /* here: giving back much memory takes time */
+    for (uint32_t i = 0; i < c->n_rows; i++)
+        visit(ctx, key_of(table, c->places[i].row),
+              c->rows + (size_t)c->places[i].place * cut->terms[table].shape.row_reals);
 }
 
 const Store *store_cut_store(const StoreCut *cut) {

@@ -116,7 +116,8 @@ static void add_chunk(SubTable *s, RowShape shape, Slab *slab) {
         s->chunk_capacity += s->chunk_capacity / 2 + 1;
         s->chunks = must_realloc(s->chunks, s->chunk_capacity * sizeof *s->chunks);
     }
-    s->chunks[s->n_chunks++] = slab_alloc(slab, ((size_t)shape.row_reals << shape.chunk_shift) * sizeof(real));
+    size_t bytes = ((size_t)shape.row_reals << shape.chunk_shift) * sizeof(real);
+    s->chunks[s->n_chunks++] = (Chunk){.rows = slab_alloc(slab, bytes)};
 }
 
 int64_t subtable_add(SubTable *s, RowShape shape, Slab *slab, int table, uint64_t mix, uint32_t row) {
@@ -128,19 +129,28 @@ int64_t subtable_add(SubTable *s, RowShape shape, Slab *slab, int table, uint64_
     return s->n_rows++;
 }
 
-static int compare_rows(const void *a, const void *b) {
-    uint32_t x = ((const SubTablePlace *)a)->row, y = ((const SubTablePlace *)b)->row;
-    return x < y ? -1 : x > y;
-}
-
-SubTablePlace *subtable_sorted(const SubTable *s) {
-    SubTablePlace *places = must_alloc((s->n_rows + 1) * sizeof *places);
-    size_t n = 0;
+void subtable_list(const SubTable *s, uint32_t n_rows, SubTablePlace *places) {
+    uint32_t n = 0;
     for (const SubTableGroup *g = s->groups; g < s->groups + s->n_groups; g++)
         for (int i = 0; i < SUBTABLE_GROUP; i++)
-            if (g->tags[i])
+            if (g->tags[i] && g->places[i] < n_rows)
                 places[n++] = (SubTablePlace){g->rows[i], g->places[i]};
-    assert(n == s->n_rows);
-    qsort(places, n, sizeof *places, compare_rows);
-    return places;
+    assert(n == n_rows);
+}
+
+/* Byte by byte from the lowest, each pass stable; an even number of passes ends where it began. */
+void subtable_sort(SubTablePlace *places, SubTablePlace *scratch, uint32_t n) {
+    SubTablePlace *from = places, *to = scratch;
+    for (int shift = 0; shift < 32; shift += 8) {
+        uint32_t starts[257] = {0};
+        for (uint32_t i = 0; i < n; i++)
+            starts[(from[i].row >> shift & 255) + 1]++;
+        for (int b = 0; b < 256; b++)
+            starts[b + 1] += starts[b];
+        for (uint32_t i = 0; i < n; i++)
+            to[starts[from[i].row >> shift & 255]++] = from[i];
+        SubTablePlace *other = from;
+        from = to;
+        to = other;
+    }
 }

@@ -6,7 +6,7 @@
  * index grows by half and stays under 6/7 full.
  *
  * The rows lie in chunks of a fixed number of rows, cut from the table's slab: rows do not move, growth copies nothing
- * but the index, and the chunk is the unit of copy-on-write. What lies in a row is the caller's business. */
+ * but the index, and the chunk is the unit of copy-on-write (guard.h). What lies in a row is the caller's business. */
 #ifndef MANGROVE_SERVER_STORE_SUBTABLE_H
 #define MANGROVE_SERVER_STORE_SUBTABLE_H
 
@@ -26,9 +26,16 @@ typedef struct SubTableGroup {
 } SubTableGroup;
 _Static_assert(sizeof(SubTableGroup) == 64, "a group is a cache line");
 
+typedef struct Chunk {
+    real *rows;
+    uint32_t touched; /* the generation of the store (store_parts.h) in which it was last changed */
+    uint32_t copy;    /* where it was touched while a cut lives: its copy (guard.h), 0: there is none */
+} Chunk;
+
 typedef struct SubTable {
     SubTableGroup *groups; /* (n_groups), aligned to 64 */
-    real **chunks;
+    Chunk *chunks;
+    struct Guard *guard; /* NULL unless a cut lives that holds rows of it */
     uint32_t n_groups, n_rows, n_chunks, chunk_capacity;
 } SubTable;
 
@@ -44,24 +51,27 @@ size_t subtable_bytes(const SubTable *s); /* what it has allocated beside the ro
 
 /* mix: key_mix of the row's key. The place of the row, or SUBTABLE_NONE. */
 int64_t subtable_find(const SubTable *s, uint64_t mix, uint32_t row);
-/* Adds a row that is not there and gives its place; its contents are undefined. table: number in the schema. */
+/* Adds a row that is not there and gives its place; its contents, and `touched` of a new chunk, are undefined. table:
+ * number in the schema. */
 int64_t subtable_add(SubTable *s, RowShape shape, Slab *slab, int table, uint64_t mix, uint32_t row);
 
 static inline SubTableGroup *subtable_group(const SubTable *s, uint64_t mix) {
     return &s->groups[(uint32_t)mix * (uint64_t)s->n_groups >> 32];
 }
-static inline real **subtable_chunk(const SubTable *s, RowShape shape, int64_t place) {
+static inline Chunk *subtable_chunk(const SubTable *s, RowShape shape, int64_t place) {
     return &s->chunks[(uint64_t)place >> shape.chunk_shift];
 }
 static inline real *subtable_row(const SubTable *s, RowShape shape, int64_t place) {
     size_t in_chunk = (size_t)place & (((size_t)1 << shape.chunk_shift) - 1);
-    return *subtable_chunk(s, shape, place) + in_chunk * shape.row_reals;
+    return subtable_chunk(s, shape, place)->rows + in_chunk * shape.row_reals;
 }
 
-/* (row, place) of every row, rows ascending; caller frees. */
 typedef struct SubTablePlace {
     uint32_t row, place;
 } SubTablePlace;
-SubTablePlace *subtable_sorted(const SubTable *s);
+/* Every row whose place is below n_rows, in the order of the index: places (n_rows) out. */
+void subtable_list(const SubTable *s, uint32_t n_rows, SubTablePlace *places);
+/* Rows ascending. scratch: (n) too. */
+void subtable_sort(SubTablePlace *places, SubTablePlace *scratch, uint32_t n);
 
 #endif

@@ -1,0 +1,73 @@
+/* Copies: addresses are taken one after the other; what comes back is linked through its own first bytes. */
+#include "server/store/copies.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "common/log.h"
+#include "server/store/slab.h"
+
+static size_t round_up(size_t bytes) {
+    return (bytes + SLAB_REGION - 1) / SLAB_REGION * SLAB_REGION;
+}
+
+/* PROT_NONE: reserved addresses count nowhere as memory. */
+void copies_init(Copies *c, size_t copy_bytes, uint32_t n, size_t max_bytes) {
+    *c = (Copies){.copy_bytes = copy_bytes, .max_bytes = max_bytes};
+    if (n == 0)
+        return;
+    size_t bytes = round_up(n * copy_bytes);
+    c->map_bytes = bytes + SLAB_REGION;
+    c->map = mmap(NULL, c->map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (c->map == MAP_FAILED)
+        log_die(ERR_MEMORY, "cannot reserve %zu bytes of addresses for a snapshot's copies (%s)", c->map_bytes,
+                strerror(errno));
+    c->first = (char *)round_up((uintptr_t)c->map);
+    if (bytes > SLAB_REGION)
+        madvise(c->first, bytes, MADV_HUGEPAGE); /* a wish, as in slab.c */
+}
+
+void copies_free(Copies *c) {
+    if (c->map)
+        munmap(c->map, c->map_bytes);
+    c->map = NULL;
+    atomic_store(&c->used_bytes, 0);
+}
+
+static void make_ready(Copies *c, size_t bytes) {
+    if (bytes <= c->ready_bytes)
+        return;
+    if (mprotect(c->first + c->ready_bytes, round_up(bytes) - c->ready_bytes, PROT_READ | PROT_WRITE))
+        log_die(ERR_MEMORY, "no memory for a snapshot's copies (%s): lower snapshot.copy_mb or use more servers",
+                strerror(errno));
+    c->ready_bytes = round_up(bytes);
+}
+
+uint32_t copies_take(Copies *c, bool is_bounded) {
+    size_t used = atomic_load_explicit(&c->used_bytes, memory_order_relaxed) + c->copy_bytes;
+    if (is_bounded && used > c->max_bytes)
+        return 0;
+    if (!c->unused)
+        c->unused = atomic_exchange_explicit(&c->returned, 0, memory_order_acquire);
+    uint32_t copy = c->unused;
+    if (copy) {
+        memcpy(&c->unused, copies_at(c, copy), sizeof c->unused);
+    } else {
+        copy = ++c->n_taken;
+        make_ready(c, copy * c->copy_bytes);
+    }
+    used = atomic_fetch_add_explicit(&c->used_bytes, c->copy_bytes, memory_order_relaxed) + c->copy_bytes;
+    if (used > atomic_load_explicit(&c->most_bytes, memory_order_relaxed)) /* nobody else raises it */
+        atomic_store_explicit(&c->most_bytes, used, memory_order_relaxed);
+    return copy;
+}
+
+void copies_give_back(Copies *c, uint32_t copy) {
+    uint32_t first = atomic_load_explicit(&c->returned, memory_order_relaxed);
+    do
+        memcpy(copies_at(c, copy), &first, sizeof first);
+    while (
+        !atomic_compare_exchange_weak_explicit(&c->returned, &first, copy, memory_order_release, memory_order_relaxed));
+    atomic_fetch_sub_explicit(&c->used_bytes, c->copy_bytes, memory_order_relaxed);
+}

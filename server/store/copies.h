@@ -1,0 +1,34 @@
+/* Room for copies of chunks while a cut lives: one thread takes and fills them, another gives them back. All are of one
+ * size, numbered from 1. Addresses are reserved for as many as there may ever be, memory for those that were taken. */
+#ifndef MANGROVE_SERVER_STORE_COPIES_H
+#define MANGROVE_SERVER_STORE_COPIES_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Copies {
+    char *map, *first;                                    /* as mapped; as aligned to a huge page */
+    size_t map_bytes, copy_bytes, max_bytes, ready_bytes; /* ready: may be written to */
+    uint32_t n_taken;                                     /* ever; the taker's */
+    uint32_t unused;                                      /* a list of those that came back; the taker's */
+    _Atomic uint32_t returned;                            /* a list: the giver adds, the taker takes all of it */
+    _Atomic size_t used_bytes, most_bytes;
+} Copies;
+
+/* n: how many may be taken, not counting those that came back before. max_bytes: what is_bounded respects. */
+void copies_init(Copies *c, size_t copy_bytes, uint32_t n, size_t max_bytes);
+/* Nobody uses a copy any more. The statistics stay. */
+void copies_free(Copies *c);
+
+/* The taker's thread. 0: is_bounded and the limit is reached. */
+uint32_t copies_take(Copies *c, bool is_bounded);
+/* The giver's thread. */
+void copies_give_back(Copies *c, uint32_t copy);
+
+static inline void *copies_at(const Copies *c, uint32_t copy) {
+    return c->first + (copy - 1) * c->copy_bytes;
+}
+
+#endif

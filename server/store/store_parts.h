@@ -1,0 +1,27 @@
+/* The inside of a store, shared by store.c (what is applied, what is held) and store_cut.c (its rows at one moment). */
+#ifndef MANGROVE_SERVER_STORE_STORE_PARTS_H
+#define MANGROVE_SERVER_STORE_STORE_PARTS_H
+
+#include "server/store/held.h"
+#include "server/store/rowtable.h"
+#include "server/store/store_cut.h"
+
+struct Store {
+    const Schema *schema;
+    OptimizerConfig optimizer;
+    uint32_t n_ranks;
+    uint32_t epoch;
+    uint32_t n_steps[N_DOMAINS];
+    uint32_t n_applied[N_DOMAINS]; /* bits that are set */
+    uint8_t *bits[N_DOMAINS];
+    uint64_t t[N_DOMAINS];
+    Held held;
+    KeySet keys; /* scratch: the keys of the push at hand */
+    /* Each cut begins a generation; a chunk bears the one in which it was last changed. So "touched since the base" is
+     * a comparison, and neither a cut that ends nor one that fails has marks to clear. */
+    uint32_t generation, base; /* base: the one that the last full snapshot began, 0: there is none */
+    StoreCut *cut;             /* the one that lives, or NULL */
+    RowTable tables[SCHEMA_MAX_TABLES];
+};
+
+#endif
