@@ -1,6 +1,7 @@
 /* Block-hashed files. */
 #include "server/snapshot_file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,10 +14,11 @@
 
 #include "common/log.h"
 
-Err snapshot_file_create(SnapshotFile *f, const char *path) {
-    *f = (SnapshotFile){.path = must_strdup(path), .temp = must_alloc(strlen(path) + sizeof ".tmp")};
+Err snapshot_file_create(SnapshotFile *f, const char *path, uint64_t size) {
+    *f = (SnapshotFile){.path = must_strdup(path), .temp = must_alloc(strlen(path) + sizeof ".tmp"), .size = size};
     sprintf(f->temp, "%s.tmp", path);
-    f->block = must_alloc(SNAPSHOT_BLOCK);
+    f->n_blocks = snapshot_file_blocks(size);
+    f->hashes = must_alloc((f->n_blocks + 1) * sizeof *f->hashes);
     f->fd = open(f->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (f->fd < 0) {
         f->error = err_fail(ERR_IO, "cannot create %s: %m", f->temp);
@@ -26,39 +28,77 @@ Err snapshot_file_create(SnapshotFile *f, const char *path) {
     return OK;
 }
 
-static void write_block(SnapshotFile *f) {
-    if (f->n_hashes == f->hash_capacity) {
-        f->hash_capacity += f->hash_capacity / 2 + 16;
-        f->hashes = must_realloc(f->hashes, f->hash_capacity * sizeof *f->hashes);
-    }
-    f->hashes[f->n_hashes++] = XXH3_64bits(f->block, f->used_bytes);
-    for (size_t done = 0; done < f->used_bytes && f->error == OK;) {
-        ssize_t n = write(f->fd, f->block + done, f->used_bytes - done);
+static size_t block_bytes(const SnapshotFile *f, uint64_t number) {
+    uint64_t left = f->size - number * SNAPSHOT_BLOCK;
+    return left < SNAPSHOT_BLOCK ? left : SNAPSHOT_BLOCK;
+}
+
+/* The disk begins at once (a wish): the fsync at the end then waits for little. */
+static void write_block(SnapshotFile *f, const SnapshotBlock *b) {
+    off_t offset = (off_t)(b->number * SNAPSHOT_BLOCK);
+    f->hashes[b->number] = XXH3_64bits(b->bytes, b->filled_bytes);
+    for (size_t done = 0; done < b->filled_bytes && f->error == OK;) {
+        ssize_t n = pwrite(f->fd, b->bytes + done, b->filled_bytes - done, offset + (off_t)done);
         if (n > 0)
             done += (size_t)n;
         else if (n == 0 || errno != EINTR)
             f->error = err_fail(ERR_IO, "cannot write %s: %m", f->temp);
     }
-    f->size += f->used_bytes;
-    f->used_bytes = 0;
+    sync_file_range(f->fd, offset, (off_t)b->filled_bytes, SYNC_FILE_RANGE_WRITE);
+    f->n_written++;
 }
 
-void snapshot_file_write(SnapshotFile *f, const void *data, size_t size) {
+static SnapshotBlock *open_block(SnapshotFile *f, uint64_t number) {
+    for (int i = 0; i < f->n_open; i++)
+        if (f->blocks[i].number == number)
+            return &f->blocks[i];
+    if (f->n_open == f->n_buffers) {
+        f->blocks = must_realloc(f->blocks, (size_t)(f->n_buffers + 1) * sizeof *f->blocks);
+        f->blocks[f->n_buffers++].bytes = must_alloc(SNAPSHOT_BLOCK);
+    }
+    SnapshotBlock *b = &f->blocks[f->n_open++];
+    b->number = number;
+    b->filled_bytes = 0;
+    return b;
+}
+
+static void close_block(SnapshotFile *f, SnapshotBlock *b) {
+    SnapshotBlock written = *b, *last = &f->blocks[--f->n_open];
+    *b = *last;
+    *last = written;
+}
+
+static void free_buffers(SnapshotFile *f) {
+    for (int i = 0; i < f->n_buffers; i++)
+        free(f->blocks[i].bytes);
+    free(f->blocks);
+    f->blocks = NULL;
+    f->n_buffers = 0;
+}
+
+void snapshot_file_put(SnapshotFile *f, uint64_t offset, const void *data, size_t n) {
     const unsigned char *from = data;
-    while (size && f->error == OK) {
-        size_t room = SNAPSHOT_BLOCK - f->used_bytes, n = size < room ? size : room;
-        memcpy(f->block + f->used_bytes, from, n);
-        f->used_bytes += n;
-        from += n;
-        size -= n;
-        if (f->used_bytes == SNAPSHOT_BLOCK)
-            write_block(f);
+    assert(offset <= f->size && n <= f->size - offset);
+    while (n && f->error == OK) {
+        uint64_t number = offset / SNAPSHOT_BLOCK;
+        size_t at = offset % SNAPSHOT_BLOCK, part = n < SNAPSHOT_BLOCK - at ? n : SNAPSHOT_BLOCK - at;
+        SnapshotBlock *b = open_block(f, number);
+        memcpy(b->bytes + at, from, part);
+        b->filled_bytes += part;
+        if (b->filled_bytes == block_bytes(f, number)) {
+            write_block(f, b);
+            close_block(f, b);
+            if (f->n_written == f->n_blocks)
+                free_buffers(f);
+        }
+        offset += part;
+        from += part;
+        n -= part;
     }
 }
 
 Err snapshot_file_commit(SnapshotFile *f) {
-    if (f->used_bytes && f->error == OK)
-        write_block(f);
+    assert(f->error != OK || f->n_written == f->n_blocks);
     if (f->error == OK && fsync(f->fd) != 0)
         f->error = err_fail(ERR_IO, "cannot write %s to the disk: %m", f->temp);
     int fd = f->fd;
@@ -73,13 +113,13 @@ Err snapshot_file_commit(SnapshotFile *f) {
 }
 
 void snapshot_file_free(SnapshotFile *f) {
-    if (f->block && f->fd >= 0) {
+    if (f->temp && f->fd >= 0) {
         close(f->fd);
         unlink(f->temp);
     }
+    free_buffers(f);
     free(f->path);
     free(f->temp);
-    free(f->block);
     free(f->hashes);
     *f = (SnapshotFile){.fd = -1};
 }

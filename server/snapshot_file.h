@@ -1,5 +1,8 @@
 /* A file of a snapshot: written to a temporary name, hashed block by block on the way, and read only after every block
- * has been compared with its hash. */
+ * has been compared with its hash.
+ *
+ * Its size is known before it is written and its bytes come in any order, each once: a row's numbers belong to columns
+ * that lie far apart. Blocks that are not complete are kept in memory, one for each place at which somebody writes. */
 #ifndef MANGROVE_SERVER_SNAPSHOT_FILE_H
 #define MANGROVE_SERVER_SNAPSHOT_FILE_H
 
@@ -10,23 +13,30 @@
 
 enum { SNAPSHOT_BLOCK = 1 << 20 }; /* bytes with a hash of their own: XXH3, 64 bits */
 
-typedef struct SnapshotFile {
+typedef struct SnapshotBlock {
+    uint64_t number;
+    size_t filled_bytes;
+    unsigned char *bytes; /* (SNAPSHOT_BLOCK) */
+} SnapshotBlock;
+
+typedef struct SnapshotFile { /* zeroed: not created */
     int fd;
     char *path, *temp;
-    unsigned char *block;
-    size_t used_bytes; /* of block */
-    uint64_t size;     /* of the file so far */
-    uint64_t *hashes;
-    size_t n_hashes, hash_capacity;
+    uint64_t size;
+    uint64_t *hashes; /* (n_blocks) */
+    uint64_t n_blocks, n_written;
+    SnapshotBlock *blocks; /* (n_buffers), the first n_open of them begun */
+    int n_open, n_buffers;
     Err error; /* the first: later writes do nothing */
 } SnapshotFile;
 
-/* Creates path.tmp. */
-Err snapshot_file_create(SnapshotFile *f, const char *path) MUST_CHECK;
-/* Appends. A failure is kept until the commit, so that a column can be streamed without a check per row. */
-void snapshot_file_write(SnapshotFile *f, const void *data, size_t size);
-/* The rest, fsync (once: after a failed one nobody knows what is on the disk), rename. The directory is the caller's to
- * sync. On failure the temporary file is removed. size and hashes stay valid. */
+/* Creates path.tmp for a file of this size. */
+Err snapshot_file_create(SnapshotFile *f, const char *path, uint64_t size) MUST_CHECK;
+/* Bytes [offset, offset + n) of the file, which were not put before. A failure is kept until the commit, so that rows
+ * can be streamed without a check for each. */
+void snapshot_file_put(SnapshotFile *f, uint64_t offset, const void *data, size_t n);
+/* Every byte has been put. fsync (once: after a failed one nobody knows what is on the disk), rename. The directory is
+ * the caller's to sync. On failure the temporary file is removed. size and hashes stay valid. */
 Err snapshot_file_commit(SnapshotFile *f) MUST_CHECK;
 /* Removes a temporary file that was not committed; frees everything. */
 void snapshot_file_free(SnapshotFile *f);

@@ -13,34 +13,36 @@
 
 _Static_assert(sizeof(real) == sizeof(float), "snapshots hold what the product computes with");
 
-/* One column of a table's file: some numbers of every row. */
+/* A table's file. Its rows are visited once; each number goes to where its column has got to. */
 typedef struct Column {
-    SnapshotFile *file;
     uint32_t first, width; /* within a row */
+    uint64_t offset;       /* in the file, of the next row's */
 } Column;
 
-static void write_row_id(void *ctx, uint64_t key, const real *row) {
-    (void)row;
+typedef struct TableFile {
+    SnapshotFile file;
+    const Table *table;
+    char name[SNAPSHOT_MAX_NAME];
+    uint64_t n_rows, ids_offset;
+    int n_columns;
+    Column columns[1 + 2 * N_DOMAINS]; /* values, then the moments */
+} TableFile;
+
+static void put_row(void *ctx, uint64_t key, const real *row) {
+    TableFile *t = ctx;
     uint64_t id = key_row(key);
-    snapshot_file_write(((Column *)ctx)->file, &id, sizeof id);
-}
-
-static void write_values(void *ctx, uint64_t key, const real *row) {
-    (void)key;
-    const Column *c = ctx;
-    snapshot_file_write(c->file, row + c->first, c->width * sizeof *row);
-}
-
-static void write_column(SnapshotFile *f, StoreCut *cut, int table, StoreVisit visit, uint32_t first, uint32_t width) {
-    Column column = {.file = f, .first = first, .width = width};
-    for (uint32_t slot = 0; slot < N_SLOTS && f->error == OK; slot++)
-        store_cut_visit(cut, table, slot, visit, &column);
+    snapshot_file_put(&t->file, t->ids_offset, &id, sizeof id);
+    t->ids_offset += sizeof id;
+    for (Column *c = t->columns; c < t->columns + t->n_columns; c++) {
+        snapshot_file_put(&t->file, c->offset, row + c->first, c->width * sizeof *row);
+        c->offset += c->width * sizeof *row;
+    }
 }
 
 /* The tensors of a table's file in their order. names must outlive them. Returns their number. */
-static int describe_columns(StoreCut *cut, const Table *table, int number, uint64_t n_rows, SafetensorsEntry entries[],
+static int describe_tensors(const Table *table, uint32_t row_reals, uint64_t n_rows, SafetensorsEntry entries[],
                             char names[][8]) {
-    uint32_t n_moments = store_row_reals(store_cut_store(cut), number) / table->width - 1;
+    uint32_t n_moments = row_reals / table->width - 1;
     int n = 0, domain = table->reached_by & REACHED_BY_A ? DOMAIN_A : DOMAIN_B;
     entries[n++] = (SafetensorsEntry){.name = "rows", .dtype = DTYPE_U64, .n_dims = 1, .shape = {n_rows}};
     entries[n++] = (SafetensorsEntry){.name = "slots", .dtype = DTYPE_U64, .n_dims = 1, .shape = {N_SLOTS + 1}};
@@ -54,56 +56,61 @@ static int describe_columns(StoreCut *cut, const Table *table, int number, uint6
     return n;
 }
 
-static Err write_table(SnapshotFile *f, StoreCut *cut, const Schema *schema, int number, const uint64_t *slots) {
-    const Table *table = &schema->tables[number];
+/* Creates the file and puts what is known beforehand: header and slots. */
+static Err begin_file(TableFile *t, const char *dir, const uint64_t *slots, uint32_t row_reals) {
     SafetensorsEntry entries[3 + 2 * N_DOMAINS];
     char names[2 * N_DOMAINS][8], *header;
     size_t header_size;
-    const char *const metadata[][2] = {{"table", table->name}, {"program", "mangrove " MANGROVE_VERSION}};
-    int n = describe_columns(cut, table, number, slots[N_SLOTS], entries, names);
+    const char *const metadata[][2] = {{"table", t->table->name}, {"program", "mangrove " MANGROVE_VERSION}};
+    int n = describe_tensors(t->table, row_reals, t->n_rows, entries, names);
     Err e = safetensors_header(entries, n, metadata, 2, &header, &header_size);
     if (e != OK)
         return e;
-    snapshot_file_write(f, header, header_size);
-    free(header);
-    write_column(f, cut, number, write_row_id, 0, 0);
-    snapshot_file_write(f, slots, (N_SLOTS + 1) * sizeof *slots);
-    for (int i = 2; i < n; i++)
-        write_column(f, cut, number, write_values, (uint32_t)(i - 2) * table->width, table->width);
-    return snapshot_file_commit(f);
-}
-
-static json_t *describe_file(const SnapshotFile *f, const char *name, const char *table, uint32_t rank,
-                             uint64_t n_rows) {
-    json_t *blocks = json_array();
-    for (size_t i = 0; i < f->n_hashes; i++) {
-        char text[SNAPSHOT_HASH_DIGITS + 1];
-        snapshot_hash_text(f->hashes[i], text);
-        json_array_append_new(blocks, json_string(text));
+    uint64_t slots_offset = header_size + entries[0].n_bytes, size = slots_offset + entries[1].n_bytes;
+    t->ids_offset = header_size;
+    for (int i = 2; i < n; i++) {
+        t->columns[t->n_columns] = (Column){(uint32_t)t->n_columns * t->table->width, t->table->width, size};
+        t->n_columns++;
+        size += entries[i].n_bytes;
     }
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o}", "file", name, "table", table, "server", (json_int_t)rank, "rows",
-                     (json_int_t)n_rows, "size", (json_int_t)f->size, "blocks", blocks);
+    char *path = snapshot_path(dir, t->name);
+    e = snapshot_file_create(&t->file, path, size);
+    free(path);
+    if (e == OK) {
+        snapshot_file_put(&t->file, 0, header, header_size);
+        snapshot_file_put(&t->file, slots_offset, slots, (N_SLOTS + 1) * sizeof *slots);
+    }
+    free(header);
+    return e;
 }
 
-static Err write_table_file(StoreCut *cut, const Schema *schema, int number, uint32_t rank, const char *dir,
-                            json_t *files) {
+/* A table without rows has no file: t->table stays NULL. */
+static Err write_table(TableFile *t, StoreCut *cut, const Schema *schema, int number, uint32_t rank, const char *dir) {
     uint64_t slots[N_SLOTS + 1];
-    char name[SNAPSHOT_MAX_NAME];
-    SnapshotFile f;
     store_cut_count(cut, number, slots);
     if (slots[N_SLOTS] == 0)
         return OK;
-    snprintf(name, sizeof name, "server-%u.%s.safetensors", rank, schema->tables[number].name);
-    char *path = snapshot_path(dir, name);
-    Err e = snapshot_file_create(&f, path);
-    free(path);
+    t->table = &schema->tables[number];
+    t->n_rows = slots[N_SLOTS];
+    snprintf(t->name, sizeof t->name, "server-%u.%s.safetensors", rank, t->table->name);
+    Err e = begin_file(t, dir, slots, store_row_reals(store_cut_store(cut), number));
     if (e != OK)
         return e;
-    e = write_table(&f, cut, schema, number, slots);
-    if (e == OK)
-        json_array_append_new(files, describe_file(&f, name, schema->tables[number].name, rank, slots[N_SLOTS]));
-    snapshot_file_free(&f);
-    return e;
+    for (uint32_t slot = 0; slot < N_SLOTS && t->file.error == OK; slot++)
+        store_cut_visit(cut, number, slot, put_row, t);
+    return t->file.error;
+}
+
+static json_t *describe_file(const TableFile *t, uint32_t rank) {
+    json_t *blocks = json_array();
+    for (size_t i = 0; i < t->file.n_blocks; i++) {
+        char text[SNAPSHOT_HASH_DIGITS + 1];
+        snapshot_hash_text(t->file.hashes[i], text);
+        json_array_append_new(blocks, json_string(text));
+    }
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o}", "file", t->name, "table", t->table->name, "server",
+                     (json_int_t)rank, "rows", (json_int_t)t->n_rows, "size", (json_int_t)t->file.size, "blocks",
+                     blocks);
 }
 
 /* fsync of the directory itself: the names of its files are on the disk. */
@@ -114,14 +121,30 @@ static Err sync_directory(const char *dir) {
     return e;
 }
 
-Err snapshot_write_tables(StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir, char **files_json) {
-    json_t *files = json_array();
-    *files_json = NULL;
+/* All files are written before the first is waited for: the disk has work meanwhile. */
+static Err write_files(TableFile *tables, StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir,
+                       json_t *files) {
     Err e = make_directories(dir);
     for (int i = 0; i < schema->n_tables && e == OK; i++)
-        e = write_table_file(cut, schema, i, rank, dir, files);
-    if (e == OK)
-        e = sync_directory(dir);
+        e = write_table(&tables[i], cut, schema, i, rank, dir);
+    for (int i = 0; i < schema->n_tables && e == OK; i++) {
+        if (!tables[i].table)
+            continue;
+        e = snapshot_file_commit(&tables[i].file);
+        json_array_append_new(files, describe_file(&tables[i], rank));
+    }
+    return e == OK ? sync_directory(dir) : e;
+}
+
+Err snapshot_write_tables(StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir, char **files_json) {
+    TableFile *tables = must_calloc(SCHEMA_MAX_TABLES, sizeof *tables);
+    json_t *files = json_array();
+    *files_json = NULL;
+    Err e = write_files(tables, cut, schema, rank, dir, files);
+    for (int i = 0; i < schema->n_tables; i++)
+        if (tables[i].table)
+            snapshot_file_free(&tables[i].file);
+    free(tables);
     json_t *part = json_pack("{s:o, s:o}", "tensors", snapshot_tensors_json(schema), "files", files);
     if (e == OK)
         *files_json = json_dumps(part, JSON_COMPACT);

@@ -166,6 +166,7 @@ static void capture_chunks(Guard *g, Capture *c) {
 
 void guard_capture(Guard *g, Capture *c) {
     size_t row_reals = g->terms->shape.row_reals;
+    assert(!g->is_done);
     capture_reserve(c, g);
     guard_enter(g);
     list_rows(g, c);
