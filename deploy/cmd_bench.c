@@ -5,17 +5,46 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "deploy/bench_snapshot.h"
 #include "deploy/bench_step.h"
 #include "deploy/commands.h"
 #include "deploy/config_arguments.h"
 
-enum { KEY_HISTORY = 256, KEY_ROUNDS, KEY_YARDSTICK };
+enum { KEY_HISTORY = 256, KEY_ROUNDS, KEY_YARDSTICK, KEY_GIB, KEY_CUTS, KEY_DIR };
 
 typedef struct BenchArguments {
-    const char *what;
+    const struct Benchmark *what;
     ConfigArguments config;
     BenchStepOptions step;
+    BenchSnapshotOptions snapshot;
 } BenchArguments;
+
+/* ---- the benchmarks --------------------------------------------------------------------------------------------- */
+
+static Err run_step(const Config *config, const BenchArguments *a) {
+    return bench_step(config, &a->step);
+}
+
+static Err run_snapshot(const Config *config, const BenchArguments *a) {
+    return bench_snapshot(config, &a->snapshot);
+}
+
+typedef struct Benchmark {
+    const char *name;
+    Err (*run)(const Config *config, const BenchArguments *a);
+} Benchmark;
+
+static const Benchmark BENCHMARKS[] = {{"step", run_step}, {"snapshot", run_snapshot}};
+
+static const Benchmark *find_benchmark(struct argp_state *state, const char *name) {
+    for (size_t i = 0; i < sizeof BENCHMARKS / sizeof *BENCHMARKS; i++)
+        if (!strcmp(BENCHMARKS[i].name, name))
+            return &BENCHMARKS[i];
+    argp_error(state, "WHAT is \"%s\", there are: step, snapshot", name);
+    return NULL;
+}
+
+/* ---- the command line ------------------------------------------------------------------------------------------- */
 
 static double positive(struct argp_state *state, const char *option, const char *text) {
     char *end;
@@ -51,17 +80,26 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     case KEY_YARDSTICK:
         a->step.yardstick = arg;
         return 0;
+    case KEY_GIB:
+        a->snapshot.gib = positive(state, "gib", arg);
+        return 0;
+    case KEY_CUTS:
+        a->snapshot.cuts = (int)positive(state, "cuts", arg);
+        return 0;
+    case KEY_DIR:
+        a->snapshot.dir = arg;
+        return 0;
     case 'j':
-        a->step.is_json = true;
+        a->step.is_json = a->snapshot.is_json = true;
         return 0;
     case ARGP_KEY_ARG:
         if (a->what)
             return ARGP_ERR_UNKNOWN; /* CONFIG */
-        a->what = arg;
+        a->what = find_benchmark(state, arg);
         return 0;
     case ARGP_KEY_END:
-        if (!a->what || strcmp(a->what, "step"))
-            argp_error(state, "WHAT is \"%s\", there is: step", a->what ? a->what : "");
+        if (!a->what)
+            find_benchmark(state, "");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -69,25 +107,35 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 }
 
 static const struct argp_option ARGUMENTS[] = {
-    {"data", 'd', "DIR", 0, "Batches of this prepared data set (default: made up)", 0},
-    {"batch", 'b', "N", 0, "Instances in a batch (train.batch)", 0},
-    {"seconds", 't', "S", 0, "Length of a round (default 5)", 0},
-    {"rounds", KEY_ROUNDS, "N", 0, "Rounds, each followed by the yardstick (default 3)", 0},
-    {"history", KEY_HISTORY, "N", 0, "Mean length of made-up histories (default 10)", 0},
+    {NULL, 0, NULL, 0, "step:", 1},
+    {"data", 'd', "DIR", 0, "Batches of this prepared data set (default: made up)", 1},
+    {"batch", 'b', "N", 0, "Instances in a batch (train.batch)", 1},
+    {"seconds", 't', "S", 0, "Length of a round (default 5)", 1},
+    {"rounds", KEY_ROUNDS, "N", 0, "Rounds, each followed by the yardstick (default 3)", 1},
+    {"history", KEY_HISTORY, "N", 0, "Mean length of made-up histories (default 10)", 1},
     {"yardstick", KEY_YARDSTICK, "COMMAND", 0,
-     "Compare with a command whose last line of output holds \"speed N instances/s\"", 0},
-    {"json", 'j', NULL, 0, "Print one JSON object a line", 0},
+     "Compare with a command whose last line of output holds \"speed N instances/s\"", 1},
+    {NULL, 0, NULL, 0, "snapshot:", 2},
+    {"gib", KEY_GIB, "N", 0, "GiB of rows with their moments (default 0.25)", 2},
+    {"cuts", KEY_CUTS, "N", 0, "Snapshots (default 10)", 2},
+    {"dir", KEY_DIR, "DIR", 0, "Where they are written, and deleted (default: the current directory)", 2},
+    {NULL, 0, NULL, 0, "Either:", 3},
+    {"json", 'j', NULL, 0, "Print one JSON object a line", 3},
     {0},
 };
 
 int cmd_bench(int argc, char **argv) {
-    BenchArguments a = {.config.is_optional = true, .step = {.seconds = 5, .rounds = 3, .mean_history = 10}};
+    BenchArguments a = {.config.is_optional = true,
+                        .step = {.seconds = 5, .rounds = 3, .mean_history = 10},
+                        .snapshot = {.gib = 0.25, .cuts = 10, .dir = "."}};
     static const struct argp PARSER = {
         ARGUMENTS,
         parse,
-        "step [CONFIG]",
+        "step [CONFIG]\nsnapshot [CONFIG]",
         "step: trains in one process with its own store as fast as it can; prints instances per second and what "
-        "each phase of a step takes.",
+        "each phase of a step takes.\n"
+        "snapshot: pushes as fast as it can while snapshots are written; prints how long a push waits at a cut, the "
+        "rate of row updates meanwhile, and that of writing beside plain writing of as many bytes.",
         CONFIG_CHILDREN,
         NULL,
         NULL};
@@ -96,7 +144,7 @@ int cmd_bench(int argc, char **argv) {
     Config config;
     Err err = config_arguments_load(&a.config, &config);
     if (!err)
-        err = bench_step(&config, &a.step);
+        err = a.what->run(&config, &a);
     if (err)
         log_error("%s", err_message());
     return err_exit_code(err);
