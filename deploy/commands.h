@@ -19,6 +19,8 @@
     X(evaluate, "print the metrics of a snapshot",                                                                     \
       "mangrove evaluate runs/quickstart/snapshots/epoch-0003 --data data/quickstart")                                 \
     X(verify, "check every byte of a snapshot, or of all of a run", "mangrove verify runs/quickstart")                 \
+    X(export, "write a snapshot's tables as npy, safetensors, vec or tsv, with names",                                 \
+      "mangrove export runs/quickstart --to npy --out exports/quickstart")                                             \
     X(bench, "measure: step, one process training as fast as it can",                                                  \
       "mangrove bench step configs/amazon.yaml --batch 200")                                                           \
     X(config, "show the effective configuration and what a run will cost",                                             \

@@ -1,0 +1,19 @@
+/* Names in text files, one in a piece whatever its bytes are: a name stands there as UTF-8; a backslash, a control
+ * character (U+0000 to U+001F, U+007F to U+009F), a line or paragraph separator and every byte that is not UTF-8 are
+ * written \xHH, byte by byte, in two lower-case hexadecimal digits. Where names are separated by spaces, every white
+ * space of Unicode is written so too. */
+#ifndef MANGROVE_DEPLOY_NAME_TEXT_H
+#define MANGROVE_DEPLOY_NAME_TEXT_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+typedef enum NameText { NAME_LINE, NAME_WORD } NameText; /* a word holds no white space, a line may */
+
+/* Errors stay in the stream. */
+void name_text_write(FILE *out, const char *name, NameText kind);
+
+/* In place; the new length. A backslash that begins no \xHH stands for itself. */
+size_t name_text_read(char *text, size_t length);
+
+#endif

@@ -1,0 +1,148 @@
+# mangrove export and mangrove.py: tables of a snapshot for other programs.
+load cluster
+
+# A set with odd names, trained in one process and on two servers.
+setup_file() {
+    local work="$BATS_FILE_TMPDIR" domain
+    mangrove synth "$work/plain" --preset transfer --users-a 600 --users-b 600 --items-a 400 --items-b 400 --seed 3
+    for domain in A B; do
+        "$PYTHON" tests/cluster/odd_names.py ratings "$work/plain/ratings_$domain.csv" "$work/ratings_$domain.csv"
+    done
+    mangrove prepare "$work/ratings_A.csv" "$work/ratings_B.csv" --out "$work/data" --chunk 300
+    make_config "$work/config.yaml" "$work/data" "$work/one"
+    mangrove train "$work/config.yaml" --local --set train.epochs=1
+    mangrove train "$work/config.yaml" --set train.epochs=1 --set run.dir="$work/two" </dev/null 3>&-
+}
+
+setup() {
+    DATA="$BATS_FILE_TMPDIR/data"
+    ONE="$BATS_FILE_TMPDIR/one/snapshots/epoch-0001"
+    TWO="$BATS_FILE_TMPDIR/two/snapshots/epoch-0001"
+    OUT="$BATS_TEST_TMPDIR/out"
+    export PYTHONPATH="$PWD/deploy/python" PYTHONDONTWRITEBYTECODE=1
+}
+
+check() { "$PYTHON" tests/cluster/export_check.py "$@"; }
+has_module() { "$PYTHON" -c "import $1" 2>/dev/null; }
+item_names() { "$PYTHON" tests/cluster/data_names.py "$DATA/items.bin" | tail -n +2; }
+# only FILE…: the directory of OUT holds these alone
+only() { [ "$(ls -A "$BATS_TEST_TMPDIR")" = "$*" ] || { ls -A "$BATS_TEST_TMPDIR"; false; }; }
+# refuses CODE TEXT COMMAND…: the command ends with the code and one sentence that holds the text
+refuses() {
+    local code=$1 text=$2
+    shift 2
+    run "$@"
+    [ "$status" -eq "$code" ] && [[ "$output" == *"$text"* ]] || { echo "code $status: $output"; false; }
+}
+
+@test "every format holds the rows of all servers in id order, with names of spaces, quotes and backslashes" {
+    for format in npy safetensors vec tsv; do
+        for snapshot in "$ONE" "$TWO"; do
+            mangrove export "$snapshot" --to $format --out "$OUT" --data "$DATA"
+            check export "$OUT" "$snapshot" "$DATA"
+            [ "$(ls "$OUT" | sed 's/\..*//' | sort -u | tr '\n' ' ')" = "A B export shared " ]
+        done
+    done
+}
+
+@test "names of tabs, line feeds and bytes that are no UTF-8 survive every format" {
+    has_module xxhash || skip "needs python3-xxhash"
+    cp -r "$DATA" "$BATS_TEST_TMPDIR/patched"
+    "$PYTHON" tests/cluster/odd_names.py patch "$BATS_TEST_TMPDIR/patched"
+    for format in npy safetensors vec tsv; do
+        mangrove export "$TWO" --to $format --out "$OUT" --data "$BATS_TEST_TMPDIR/patched"
+        check export "$OUT" "$TWO" "$BATS_TEST_TMPDIR/patched"
+        check module "$OUT" "$TWO" "$BATS_TEST_TMPDIR/patched"
+    done
+    check module "$TWO" "$TWO" "$BATS_TEST_TMPDIR/patched"
+    printf '%s\n' '\x09TAB\x0aNL\x0d\xff\xfe' >"$BATS_TEST_TMPDIR/items"
+    mangrove export "$TWO" --to tsv --out "$OUT" --data "$BATS_TEST_TMPDIR/patched" --items "$BATS_TEST_TMPDIR/items"
+    [ "$(cut -f 1 "$OUT/shared.tsv")" = "$(cat "$BATS_TEST_TMPDIR/items")" ]
+}
+
+@test "mangrove.py opens a run, snapshots of one and two servers and every export, and gives the same rows" {
+    check module "$BATS_FILE_TMPDIR/one" "$ONE" "$DATA"
+    check module "$TWO" "$TWO" "$DATA"
+    for format in npy safetensors vec tsv; do
+        mangrove export "$TWO" --to $format --out "$OUT"
+        check module "$OUT" "$TWO" "$DATA"
+    done
+}
+
+@test "the module safetensors, which is not ours, reads an export" {
+    has_module safetensors || skip "needs the Python module safetensors, which Debian 12 does not have"
+    mangrove export "$TWO" --to safetensors --out "$OUT"
+    check foreign "$OUT"
+}
+
+@test "--table exports dense parameters under their tensors' names, without a data set" {
+    mv "$DATA" "$DATA.away"
+    run mangrove export "$TWO" --to npy --out "$OUT" --table dense_A
+    mv "$DATA.away" "$DATA"
+    [ "$status" -eq 0 ] || { echo "$output"; false; }
+    check export "$OUT" "$TWO" "$DATA"
+    head -1 "$OUT/dense_A.names.txt" | grep -qx 'pos\.A\[0\]'
+}
+
+@test "--items exports a subset in the file's order and says how many have no row" {
+    item_names | grep '^BA' | head -3 >"$BATS_TEST_TMPDIR/items" # of domain A alone
+    item_names | tail -20 | tac >>"$BATS_TEST_TMPDIR/items"
+    printf '\r\n' >>"$BATS_TEST_TMPDIR/items"
+    for format in npy safetensors vec tsv; do
+        mangrove export "$TWO" --to $format --out "$OUT" --items "$BATS_TEST_TMPDIR/items" >"$BATS_TEST_TMPDIR/report"
+        check export "$OUT" "$TWO" "$DATA" "$BATS_TEST_TMPDIR/items"
+        grep -q "^  shared .* 23 rows of 8 values$" "$BATS_TEST_TMPDIR/report"
+        grep -Eq "^  B .* rows of 8 values; [0-9]+ of the items asked for have no row" "$BATS_TEST_TMPDIR/report"
+    done
+}
+
+@test "a name that the data set does not have, or that comes twice, is refused with its line" {
+    printf '%s\n' "$(item_names | head -1)" "" "no such item" >"$BATS_TEST_TMPDIR/items"
+    refuses 3 'items, line 3: "no such item" is no item of the data set in' \
+        mangrove export "$ONE" --to npy --out "$OUT" --items "$BATS_TEST_TMPDIR/items"
+    printf '%s\n' "$(item_names | head -1)" "$(item_names | head -1)" >"$BATS_TEST_TMPDIR/items"
+    refuses 3 'was in line 1 already' mangrove export "$ONE" --to npy --out "$OUT" --items "$BATS_TEST_TMPDIR/items"
+    only items
+}
+
+@test "an export replaces an earlier one and an empty directory, and nothing else" {
+    mkdir "$OUT"
+    mangrove export "$ONE" --to npy --out "$OUT"
+    mangrove export "$ONE" --to vec --out "$OUT/"
+    [ ! -e "$OUT/A.npy" ] && [ -e "$OUT/A.vec" ]
+    touch "$OUT/mine"
+    refuses 2 "holds mine, which is not of an earlier export" mangrove export "$ONE" --to npy --out "$OUT"
+    [ -e "$OUT/A.vec" ]
+    refuses 2 "is there and is no directory" mangrove export "$ONE" --to npy --out "$OUT/A.vec"
+    ln -s "$OUT" "$BATS_TEST_TMPDIR/link"
+    refuses 2 "is there and is no directory" mangrove export "$ONE" --to npy --out "$BATS_TEST_TMPDIR/link"
+    refuses 2 "which is not of an earlier export" mangrove export "$ONE" --to npy --out "$ONE"
+    only "link"$'\n'"out"
+}
+
+@test "a write that fails and a damaged snapshot leave the earlier export as it was" {
+    mangrove export "$ONE" --to vec --out "$OUT"
+    sum=$(cat "$OUT"/* | sha256sum)
+    refuses 1 "cannot write" bash -c "trap '' XFSZ; ulimit -f 8; \"\$0\" export '$ONE' --to tsv --out '$OUT'" "$MANGROVE"
+    only out
+    cp -r "$TWO" "$BATS_TEST_TMPDIR/damaged"
+    printf x | dd of="$BATS_TEST_TMPDIR/damaged/server-1.shared.safetensors" bs=1 seek=40000 conv=notrunc status=none
+    refuses 5 "server-1.shared.safetensors" mangrove export "$BATS_TEST_TMPDIR/damaged" --to npy --out "$OUT"
+    only damaged$'\n'out
+    [ "$(cat "$OUT"/* | sha256sum)" = "$sum" ]
+}
+
+@test "a wrong data set, table, format or snapshot is refused in a sentence" {
+    make_data "$BATS_TEST_TMPDIR/other"
+    refuses 3 "whose ids differ" mangrove export "$ONE" --to npy --out "$OUT" --data "$BATS_TEST_TMPDIR/other"
+    refuses 2 "no such table; it has A, B, shared, dense_A" mangrove export "$ONE" --to npy --out "$OUT" --table C
+    refuses 2 "was said twice" mangrove export "$ONE" --to npy --out "$OUT" --table A --table A
+    refuses 2 "no items" mangrove export "$ONE" --to npy --out "$OUT" --table dense_A --items /dev/null
+    refuses 2 '--to is npy|safetensors|vec|tsv, not "csv"' mangrove export "$ONE" --to csv --out "$OUT"
+    refuses 1 "neither a snapshot" mangrove export "$DATA/.." --to npy --out "$OUT"
+    mv "$DATA" "$DATA.away"
+    run mangrove export "$ONE" --to npy --out "$OUT"
+    mv "$DATA.away" "$DATA"
+    [ "$status" -eq 3 ] && [[ "$output" == *"add --data DIR"* ]] || { echo "$output"; false; }
+    [ ! -e "$OUT" ]
+}

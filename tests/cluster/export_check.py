@@ -1,0 +1,134 @@
+"""Compares what mangrove wrote with what other readers make of it; ends with the first difference.
+
+export_check.py export EXPORT SNAPSHOT DATA [ITEMS]   an export, read by NumPy alone, equals the snapshot's files and the
+                                                      data set's names; the snapshot's rows in the order of ids or ITEMS
+export_check.py module PATH SNAPSHOT DATA             mangrove.py on PATH, an export or a snapshot, equals the same
+export_check.py foreign EXPORT                        the module safetensors reads what NumPy reads; 77 if it is not there
+"""
+import json
+import pathlib
+import re
+import sys
+
+import numpy as np
+
+from data_names import names_of
+from snapshot_rows import load
+
+
+def unescape(text):
+    return re.sub(rb"\\x([0-9a-f]{2})", lambda m: bytes.fromhex(m[1].decode()), text)
+
+
+def rows_of(snapshot, table):
+    """Ids and values of all servers, by id; newer rows of an incremental snapshot hide its base's."""
+    snapshot = pathlib.Path(snapshot)
+    base = json.loads((snapshot / "manifest.json").read_bytes()).get("base")
+    rows = {}
+    for directory in [snapshot.parent / base["dir"], snapshot] if base else [snapshot]:
+        for path in directory.glob(f"server-*.{table}.safetensors"):
+            tensors = load(path)
+            rows.update(zip(tensors["rows"].tolist(), tensors["values"]))
+    ids = sorted(rows)
+    return ids, np.array([rows[i] for i in ids])
+
+
+def lines_of(path):
+    data = path.read_bytes()
+    lines = data.split(b"\n")
+    assert lines.pop() == b"" and len(data.decode("utf-8").splitlines()) == len(lines), "a name breaks its line"
+    return lines
+
+
+def read_words(lines, separator):
+    fields = [line.split(separator) for line in lines]
+    return [unescape(f[0]) for f in fields], None, np.array([f[1:] for f in fields], dtype=np.float32)
+
+
+def read_npy(path, table):
+    names = [unescape(line) for line in lines_of(path / f"{table}.names.txt")]
+    return names, np.load(path / f"{table}.ids.npy"), np.load(path / f"{table}.npy")
+
+
+def read_safetensors(path, table):
+    names = [unescape(line) for line in lines_of(path / f"{table}.names.txt")]
+    tensors = load(path / f"{table}.safetensors")
+    return names, tensors["ids"], tensors["values"]
+
+
+def read_vec(path, table):
+    head, *lines = lines_of(path / f"{table}.vec")
+    names, ids, values = read_words(lines, b" ")
+    assert [int(n) for n in head.split()] == list(values.shape)
+    assert all(len(line.decode("utf-8").split()) == len(line.split(b" ")) for line in lines), "white space in a name"
+    return names, ids, values
+
+
+def read_tsv(path, table):
+    return read_words(lines_of(path / f"{table}.tsv"), b"\t")
+
+
+READERS = {"npy": read_npy, "safetensors": read_safetensors, "vec": read_vec, "tsv": read_tsv}
+
+
+def same(what, found, expected):
+    if not np.array_equal(np.asarray(found), np.asarray(expected)):
+        sys.exit(f"{what}: {found!r} is not {expected!r}")
+
+
+def check_export(export, snapshot, data, items=None):
+    export = pathlib.Path(export)
+    manifest = json.loads((export / "export.json").read_bytes())
+    item_names = names_of(f"{data}/items.bin")
+    for entry in manifest["tables"]:
+        table = entry["table"]
+        names, ids, values = READERS[manifest["to"]](export, table)
+        expected_ids, expected = rows_of(snapshot, table)
+        if items:
+            places = {item_names[i]: place for place, i in enumerate(expected_ids)}
+            order = [places[n] for n in map(unescape, lines_of(pathlib.Path(items))) if n in places]
+            expected_ids, expected = [expected_ids[p] for p in order], expected[order]
+        same(f"{table} rows", [entry["rows"], entry["width"]], values.shape)
+        same(f"{table} values", values, expected)
+        if ids is not None:
+            same(f"{table} ids", ids, expected_ids)
+        if not table.startswith("dense_"):
+            same(f"{table} names", names, [item_names[i] for i in expected_ids])
+        print(table, len(names))
+
+
+def check_module(path, snapshot, data):
+    import mangrove
+
+    tables = mangrove.open(path, data=data)
+    item_names = [name.decode("utf-8", "surrogateescape") for name in names_of(f"{data}/items.bin")]
+    n_rows = 0
+    for table in [t for t in tables if not t.startswith(("dense_", "stats"))]:
+        ids, expected = rows_of(snapshot, table)
+        names = [item_names[i] for i in ids]
+        same(f"{table} rows", tables[table].rows(names), expected)
+        same(f"{table} vectors", [tables[table][name] for name in names], expected)
+        same(f"{table} bytes", tables[table][names[0].encode("utf-8", "surrogateescape")], expected[0])
+        same(f"{table} iteration", sorted(tables[table]), sorted(names))
+        same(f"{table} in", [name in tables[table] for name in names + ["no such item"]], [True] * len(ids) + [False])
+        same(f"{table} all", tables[table].rows(tables[table].names), tables[table].rows())
+        assert len(tables[table]) == len(ids)
+        assert not tables[table][names[0]].flags.writeable
+        n_rows += len(ids)
+    print(n_rows, "rows")
+
+
+def check_foreign(export):
+    try:
+        from safetensors.numpy import load_file
+    except ImportError:
+        sys.exit(77)
+    for path in pathlib.Path(export).glob("*.safetensors"):
+        theirs, ours = load_file(path), load(path)
+        assert set(theirs) == set(ours) == {"ids", "values"}
+        for name in ours:
+            same(f"{path} {name}", theirs[name], ours[name])
+
+
+if __name__ == "__main__":
+    {"export": check_export, "module": check_module, "foreign": check_foreign}[sys.argv[1]](*sys.argv[2:])
