@@ -31,7 +31,7 @@ static const struct argp_option OPTIONS[] = {
      "complete "
      "ratings, not the new ones alone",
      0},
-    {"format", KEY_FORMAT, "NAME", 0, "csv or inter; default: what the file looks like", 0},
+    {"format", KEY_FORMAT, "NAME", 0, "csv, inter or jsonl; default: what each file looks like", 0},
     {"columns", KEY_COLUMNS, "LIST", 0, "What the columns hold, as in item,user,rating,time; other names are skipped",
      0},
     {"k-core", KEY_K, "K", 0, "Keep users with at least K distinct items in the domain (5)", 0},
@@ -65,9 +65,11 @@ static double parse_percent(struct argp_state *state, const char *text) {
 }
 
 static RatingsFormat parse_format(struct argp_state *state, const char *text) {
-    if (strcmp(text, "csv") && strcmp(text, "inter"))
-        argp_error(state, "--format \"%s\" is neither csv nor inter", text);
-    return strcmp(text, "csv") ? RATINGS_INTER : RATINGS_CSV;
+    for (int i = RATINGS_SNIFF + 1; i < N_RATINGS_FORMATS; i++)
+        if (!strcmp(text, RATINGS_FORMAT_NAMES[i]))
+            return (RatingsFormat)i;
+    argp_error(state, "--format \"%s\" is neither csv nor inter nor jsonl", text);
+    return RATINGS_SNIFF;
 }
 
 static SplitKind parse_split(struct argp_state *state, const char *text) {
@@ -143,15 +145,16 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     return 0;
 }
 
-static const struct argp ARGP = {
-    OPTIONS,
-    parse,
-    "A.csv B.csv --out DIR",
-    "Reads the ratings of two domains (CSV as Amazon publishes it, CSV with a header, RecBole .inter; plain or gzip), "
-    "splits them by time, draws the evaluation candidates and writes what workers map.",
-    NULL,
-    NULL,
-    NULL};
+static const struct argp ARGP = {OPTIONS,
+                                 parse,
+                                 "A.csv B.csv --out DIR",
+                                 "Reads the ratings of two domains (CSV as Amazon publishes it, CSV with a header, "
+                                 "RecBole .inter, JSON lines; plain "
+                                 "or gzip; times in seconds or milliseconds), "
+                                 "splits them by time, draws the evaluation candidates and writes what workers map.",
+                                 NULL,
+                                 NULL,
+                                 NULL};
 
 /* ---- the table ---- */
 
@@ -167,6 +170,14 @@ static void warn_malformed(const PrepareOptions *o, const PrepareReport *report)
 
 static void print_line(const char *what, uint64_t a, uint64_t b) {
     printf("%-24s %12llu %12llu\n", what, (unsigned long long)a, (unsigned long long)b);
+}
+
+static void print_words(const char *what, const char *a, const char *b) {
+    printf("%-24s %12s %12s\n", what, a, b);
+}
+
+static const char *unit_of(const RatingsStats *input) {
+    return input->has_ms ? "milliseconds" : "seconds";
 }
 
 static void print_instances(const Dataset *data) {
@@ -197,7 +208,8 @@ static void print_probes(const DataInfo *info) {
 }
 
 static void print_ids(const PrepareReport *r) {
-    printf("\n%-24s %12s %12s\n", "ids of the base", "users", "items");
+    printf("\n");
+    print_words("ids of the base", "users", "items");
     print_line("kept", r->user_ids.n_kept, r->item_ids.n_kept);
     print_line("without events now", r->user_ids.n_vanished, r->item_ids.n_vanished);
     print_line("new behind them", r->user_ids.n_new, r->item_ids.n_new);
@@ -205,7 +217,9 @@ static void print_ids(const PrepareReport *r) {
 
 static void print_report(const PrepareOptions *o, const PrepareReport *r, const Dataset *data) {
     const DataInfo *info = dataset_info(data);
-    printf("%-24s %12s %12s\n", "domain", "A", "B");
+    print_words("domain", "A", "B");
+    print_words("format", RATINGS_FORMAT_NAMES[r->inputs[0].format], RATINGS_FORMAT_NAMES[r->inputs[1].format]);
+    print_words("times in", unit_of(&r->inputs[0]), unit_of(&r->inputs[1]));
     print_line("rows", r->inputs[0].n_rows, r->inputs[1].n_rows);
     print_line("malformed", r->inputs[0].n_bad, r->inputs[1].n_bad);
     print_line("duplicates", r->n_duplicates[0], r->n_duplicates[1]);

@@ -4,6 +4,8 @@
 
 #include <zlib.h>
 
+#include "worker/data/input.h"
+
 enum { MAX_TEXT = 3 << 20 };
 
 /* Writes the file that the case needs in place of domain A's. */
@@ -77,18 +79,19 @@ static void make_long_name(const char *path) {
 }
 
 static void make_long_line(const char *path) {
-    char *text = malloc(1 << 20);
-    memset(text, 'x', 1 << 20);
-    text[(1 << 20) - 1] = '\n';
-    write_bytes(path, text, 1 << 20);
+    enum { LENGTH = INPUT_MAX_LINE + 2 };
+    char *text = malloc(LENGTH);
+    memset(text, 'x', LENGTH);
+    text[LENGTH - 1] = '\n';
+    write_bytes(path, text, LENGTH);
     free(text);
 }
 
 static void make_long_line_among_few(const char *path) {
-    char *text = malloc((1 << 20) + 64);
+    char *text = malloc(MAX_TEXT);
     size_t at = (size_t)sprintf(text, "u1,B000000001,5.0,86400\n");
-    memset(text + at, ',', 1 << 20);
-    write_bytes(path, text, at + (1 << 20));
+    memset(text + at, ',', 2 * INPUT_MAX_LINE);
+    write_bytes(path, text, at + 2 * INPUT_MAX_LINE);
     free(text);
 }
 
@@ -163,7 +166,7 @@ static const struct BadData {
      "PATH: no row of the first 1000 has the 4 fields user,item,rating,time: name the columns with --columns"},
     {make_long_line_among_few, ERR_DATA,
      "PATH: 1 of 2 rows are malformed, more than --max-bad 1 %; the first lines are 2, where the line is longer than "
-     "65,536 bytes"},
+     "1,048,576 bytes"},
 #define TOO_MANY(reason)                                                                                               \
     ERR_DATA, "PATH: 25 of 2025 rows are malformed, more than --max-bad 1 %; the first lines are 2001, 2002, 2003, "   \
               "where " reason

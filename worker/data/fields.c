@@ -1,7 +1,9 @@
-/* A line's fields. libcsv sees one line at a time and is strict, so an open quote costs that line and not the file. */
+/* A line's fields. libcsv and jansson see one line at a time and are strict, so an open quote costs that line and not
+ * the file. */
 #include "worker/data/fields.h"
 
 #include <csv.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,12 +12,13 @@
 enum { CSV_OPTIONS = CSV_STRICT | CSV_STRICT_FINI };
 
 struct Splitter {
-    bool is_csv;
-    bool is_bad;
+    FieldsKind kind;
+    const char *const *keys; /* of FIELDS_JSON */
+    const char *fault;       /* of this line, or NULL */
     struct csv_parser parser;
     Fields fields;
     size_t used;
-    char copy[INPUT_MAX_LINE + 1]; /* libcsv reuses its buffer for every field */
+    char copy[INPUT_MAX_LINE + 1]; /* libcsv reuses its buffer for every field, a JSON object is freed */
 };
 
 static void start_parser(Splitter *s) {
@@ -23,9 +26,10 @@ static void start_parser(Splitter *s) {
         log_die(ERR_FAILED, "cannot start the CSV parser");
 }
 
-Splitter *splitter_open(bool is_csv) {
+Splitter *splitter_open(FieldsKind kind, const char *const *keys) {
     Splitter *s = must_alloc(sizeof *s);
-    s->is_csv = is_csv;
+    s->kind = kind;
+    s->keys = keys;
     start_parser(s);
     return s;
 }
@@ -38,23 +42,29 @@ void splitter_close(Splitter **s) {
     *s = NULL;
 }
 
-static bool add_field(Fields *fields, const char *text, size_t length) {
-    if (fields->n == FIELDS_MAX)
-        return false;
-    fields->at[fields->n++] = (Field){.text = text, .length = length};
-    return true;
+static void add_field(Splitter *s, const char *text, size_t length) {
+    if (s->fields.n < FIELDS_MAX)
+        s->fields.at[s->fields.n++] = (Field){.text = text, .length = length};
+    else
+        s->fault = "has more than 64 fields";
 }
 
-static void on_field(void *text, size_t length, void *self) {
-    Splitter *s = self;
+static void add_copy(Splitter *s, const char *text, size_t length) {
     char *copy = s->copy + s->used;
-    if (s->is_bad || length > sizeof s->copy - s->used || !add_field(&s->fields, copy, length)) {
-        s->is_bad = true;
+    if (length > sizeof s->copy - s->used) {
+        s->fault = "has fields of more than 1,048,576 bytes";
         return;
     }
     if (length > 0)
         memcpy(copy, text, length);
     s->used += length;
+    add_field(s, copy, length);
+}
+
+/* ---- commas ---- */
+
+static void on_field(void *text, size_t length, void *self) {
+    add_copy(self, text, length);
 }
 
 static void on_row(int end, void *self) {
@@ -62,35 +72,76 @@ static void on_row(int end, void *self) {
     (void)self;
 }
 
-static bool split_csv(Splitter *s, const Line *line) {
-    s->is_bad = false;
-    s->used = 0;
+static void split_commas(Splitter *s, const Line *line) {
     bool is_whole = csv_parse(&s->parser, line->text, line->length, on_field, on_row, s) == line->length;
     if (is_whole && csv_fini(&s->parser, on_field, on_row, s) == 0)
-        return !s->is_bad;
+        return;
     csv_free(&s->parser); /* an error leaves libcsv in the middle of a field */
     start_parser(s);
-    return false;
+    s->fault = "has quotes that do not match";
 }
 
-static bool split_tabs(Splitter *s, const Line *line) {
+/* ---- tabs ---- */
+
+static void split_tabs(Splitter *s, const Line *line) {
     const char *at = line->text, *end = line->text + line->length;
     while (line->length > 0) {
         const char *tab = memchr(at, '\t', (size_t)(end - at));
-        if (!add_field(&s->fields, at, (size_t)((tab ? tab : end) - at)))
-            return false;
-        if (!tab)
+        add_field(s, at, (size_t)((tab ? tab : end) - at));
+        if (!tab || s->fault)
             break;
         at = tab + 1;
     }
-    return true;
 }
 
-bool splitter_split(Splitter *s, const Line *line, Fields *out) {
+/* ---- JSON ---- */
+
+/* A string as it is, a number as text: some publish ids as numbers. */
+static void add_value(Splitter *s, const json_t *value) {
+    char number[32];
+    if (json_is_string(value))
+        add_copy(s, json_string_value(value), json_string_length(value));
+    else if (json_is_integer(value))
+        add_copy(s, number,
+                 (size_t)snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, json_integer_value(value)));
+    else if (json_is_real(value))
+        add_copy(s, number, (size_t)snprintf(number, sizeof number, "%.17g", json_real_value(value)));
+    else
+        s->fault = "lacks the user, the item or the time";
+}
+
+static void split_json(Splitter *s, const Line *line) {
+    json_t *object = json_loadb(line->text, line->length, 0, NULL);
+    if (!json_is_object(object))
+        s->fault = "is no JSON object";
+    for (int k = 0; k < FIELDS_KEYS && !s->fault; k++)
+        add_value(s, json_object_get(object, s->keys[k]));
+    json_decref(object);
+}
+
+bool splitter_json_keys(Splitter *s, const Line *line, Fields *out) {
+    json_t *object = json_loadb(line->text, line->length, 0, NULL), *value;
+    const char *key;
     s->fields.n = 0;
-    bool is_good = s->is_csv ? split_csv(s, line) : split_tabs(s, line);
+    s->used = 0;
+    s->fault = json_is_object(object) ? NULL : "is no JSON object";
+    json_object_foreach(object, key, value) add_copy(s, key, strlen(key));
+    json_decref(object);
     *out = s->fields;
-    return is_good;
+    return !s->fault;
+}
+
+/* ---- */
+
+const char *splitter_split(Splitter *s, const Line *line, Fields *out) {
+    static void (*const SPLIT[])(Splitter *, const Line *) = {
+        [FIELDS_COMMAS] = split_commas, [FIELDS_TABS] = split_tabs, [FIELDS_JSON] = split_json};
+    s->fields.n = 0;
+    s->used = 0;
+    s->fault = NULL;
+    SPLIT[s->kind](s, line);
+    *out = s->fields;
+    return s->fault;
 }
 
 bool field_is(const Field *field, const char *word) {

@@ -13,7 +13,7 @@
 
 #include "common/log.h"
 
-enum { BUFFER_BYTES = 256 * 1024 };
+enum { GZIP_BYTES = 256 * 1024, BUFFER_BYTES = 2 * INPUT_MAX_LINE };
 
 struct Input {
     char *path;
@@ -45,7 +45,7 @@ Err input_open(Input **out, const char *path) {
     gzFile file = gzdopen(fd, "rb");
     if (!file)
         log_die(ERR_MEMORY, "cannot allocate the decompressor for %s", path);
-    gzbuffer(file, BUFFER_BYTES);
+    gzbuffer(file, GZIP_BYTES);
     Input *in = must_alloc(sizeof *in);
     memset(in, 0, offsetof(Input, buffer));
     in->path = must_strdup(path);
@@ -159,7 +159,7 @@ Err output_open(Output **out, const char *path) {
     gzFile file = gzopen(path, is_gzip ? "wbe" : "wbeT");
     if (!file)
         return err_fail(ERR_IO, "cannot write %s: %s", path, strerror(errno));
-    gzbuffer(file, BUFFER_BYTES);
+    gzbuffer(file, GZIP_BYTES);
     *out = must_alloc(sizeof **out);
     **out = (Output){.path = must_strdup(path), .file = file};
     return OK;

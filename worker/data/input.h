@@ -8,7 +8,10 @@
 
 #include "common/err.h"
 
-enum { INPUT_MAX_LINE = 64 * 1024 }; /* bytes; what is longer is skipped and reported as too long */
+enum {
+    INPUT_MAX_LINE = 1024 * 1024
+}; /* bytes (a review with its pictures as JSON); what is longer is skipped and
+      reported as too long */
 
 typedef struct Input Input;
 

@@ -23,8 +23,10 @@ static json_t *options_json(const PrepareOptions *o) {
 static json_t *input_json(const char *path, const RatingsStats *stats) {
     const char *slash = strrchr(path, '/');
     json_t *name = json_string(slash ? slash + 1 : path);
-    return json_pack("{s:o*, s:I, s:o, s:I, s:I}", "name", name, "bytes", (json_int_t)stats->n_bytes, "xxh3",
-                     hex(stats->hash), "rows", (json_int_t)stats->n_rows, "malformed", (json_int_t)stats->n_bad);
+    return json_pack("{s:o*, s:s, s:s, s:I, s:o, s:I, s:I}", "name", name, "format",
+                     RATINGS_FORMAT_NAMES[stats->format], "unit", stats->has_ms ? "ms" : "s", "bytes",
+                     (json_int_t)stats->n_bytes, "xxh3", hex(stats->hash), "rows", (json_int_t)stats->n_rows,
+                     "malformed", (json_int_t)stats->n_bad);
 }
 
 static json_t *lineage_json(const Base *base) {

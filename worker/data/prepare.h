@@ -6,7 +6,7 @@
  *   fingerprint     16 hex digits: XXH3 of the inputs' text, of the options and of the base's fingerprint
  *   lineage         fingerprints of the bases (--base) whose ids were kept, oldest first; at most DATAINFO_MAX_LINEAGE
  *   options         as given to prepare
- *   inputs          [A, B] of name, bytes, xxh3 (of the text), rows, malformed
+ *   inputs          [A, B] of name, format, unit of the times (s, ms), bytes, xxh3 (of the text), rows, malformed
  *   n_items n_users ids are smaller; id 0 is "unknown"
  *   common_items common_users
  *   domains         [A, B] of users, items, events, duplicates, n_train_items, valid_start, test_start (seconds, or
