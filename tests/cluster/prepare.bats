@@ -37,6 +37,9 @@ prepare() {
     run prepare --split random
     [ "$status" -eq 2 ]
     [[ "$output" == *'--split "random" is neither quantile nor days nor leave_one_out'* ]]
+    run prepare --format xml
+    [ "$status" -eq 2 ]
+    [[ "$output" == *'--format "xml" is neither csv nor inter nor jsonl'* ]]
     run prepare --k-core 0
     [ "$status" -eq 2 ]
     [[ "$output" == *'--k-core "0" is no integer in [1, 1000000]'* ]]
@@ -49,6 +52,17 @@ prepare() {
     run "$MANGROVE" synth "$WORK/x" --noise 2
     [ "$status" -eq 2 ]
     [ ! -e "$WORK/x" ]
+}
+
+@test "the table says in which format and unit each file was found" {
+    sed -E 's/^([^,]*),([^,]*),([^,]*),(.*)$/{"user_id": "\1", "parent_asin": "\2", "rating": \3, "timestamp": \4123}/' \
+        "$WORK/ratings/ratings_A.csv" | gzip >"$WORK/ratings/A.jsonl.gz"
+    "$MANGROVE" prepare "$WORK/ratings/A.jsonl.gz" "$WORK/ratings/ratings_B.csv" --out "$WORK/out" >"$WORK/table.txt"
+    grep -Eq "^format +jsonl +csv$" "$WORK/table.txt"
+    grep -Eq "^times in +milliseconds +seconds$" "$WORK/table.txt"
+    prepare --force >"$WORK/plain.txt"
+    cmp <(grep -E "^(events|users|items|test|validation)" "$WORK/table.txt") \
+        <(grep -E "^(events|users|items|test|validation)" "$WORK/plain.txt")
 }
 
 @test "bad data exit 3 with one line on stderr and none on stdout" {
