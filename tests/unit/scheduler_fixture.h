@@ -70,23 +70,42 @@ static inline void answer_next_report(World *w, uint64_t peer) {
     message_free(&m);
 }
 
-static inline void answer_mark(World *w, uint64_t peer, Message *mark) {
-    FakeServer *f = fake(w, peer);
+/* Of those asked in training only the last may count. */
+static inline void answer_all_reports(World *w, uint64_t peer) {
     Message m;
-    bool is_equal = mark->mark.epoch == f->epoch && mark->n_frames == N_DOMAINS &&
-                    !memcmp(mark->frames[0].data, f->bits[0], 2) && !memcmp(mark->frames[1].data, f->bits[1], 1);
+    while (take(w, MESSAGE_REPORT_ASK, peer, &m)) {
+        answer_report(w, peer, &m);
+        message_free(&m);
+    }
+}
+
+static inline void say_marked(World *w, uint64_t peer, uint64_t cut, bool is_ok) {
+    Message m;
     message_init(&m, MESSAGE_MARKED);
-    m.marked.cut = mark->mark.cut;
-    m.marked.is_ok = is_equal && !f->refuses_mark;
-    bool is_ok = m.marked.is_ok;
+    m.marked.cut = cut;
+    m.marked.is_ok = is_ok;
     say(w, peer, &m);
-    if (!is_ok)
-        return;
+}
+
+static inline void say_written(World *w, uint64_t peer, uint64_t cut, bool is_ok) {
+    Message m;
     message_init(&m, MESSAGE_WRITTEN);
-    m.written.cut = mark->mark.cut;
-    m.written.is_ok = !f->fails_to_write;
+    m.written.cut = cut;
+    m.written.is_ok = is_ok;
+    if (!is_ok)
+        snprintf(m.written.text, sizeof m.written.text, "the disk is full");
     message_add_bytes(&m, "[]", 2);
     say(w, peer, &m);
+}
+
+static inline void answer_mark(World *w, uint64_t peer, Message *mark) {
+    FakeServer *f = fake(w, peer);
+    bool is_equal = mark->mark.epoch == f->epoch && mark->n_frames == N_DOMAINS &&
+                    !memcmp(mark->frames[0].data, f->bits[0], 2) && !memcmp(mark->frames[1].data, f->bits[1], 1);
+    bool is_ok = is_equal && !f->refuses_mark;
+    say_marked(w, peer, mark->mark.cut, is_ok);
+    if (is_ok && !f->holds_write)
+        say_written(w, peer, mark->mark.cut, !f->fails_to_write);
 }
 
 static inline void answer_open(World *w, uint64_t peer, const Message *open) {
@@ -220,6 +239,23 @@ static inline void send_scores(World *w, uint64_t worker, const Message *lease) 
         add_scores(&m, lease, first + i, batch_count(lease, i));
         say(w, worker, &m);
     }
+}
+
+/* Some steps of domain A of a leased part reach all servers. */
+static inline void push_some(World *w, const Message *lease, uint32_t n) {
+    for (int i = 0; i < w->config.cluster.servers; i++)
+        for (uint32_t step = 0; step < n; step++)
+            push(w, SERVER + (uint64_t)i, DOMAIN_A, 4 * (uint32_t)lease->lease.chunk + step);
+}
+
+/* The worker gives its lease back as it is told to, and asks for another. */
+static inline void give_back(World *w, uint64_t worker, Message *lease) {
+    Message m = expect(w, MESSAGE_LEASE_REVOKE, worker);
+    assert_int_equal(m.lease_revoke.lease, lease->lease.lease);
+    message_free(&m);
+    end_lease(w, worker, lease->lease.lease, false);
+    ask(w, worker);
+    message_free(lease);
 }
 
 /* Does a lease as a worker does, on all servers, and asks again. */

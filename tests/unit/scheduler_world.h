@@ -42,6 +42,7 @@ typedef struct FakeServer {
     uint64_t t[N_DOMAINS];
     uint8_t bits[N_DOMAINS][4];
     bool refuses_mark, fails_to_write, is_mute; /* is_mute: answers nothing */
+    bool holds_write;                           /* says MARKED, the test says WRITTEN */
 } FakeServer;
 
 typedef struct World {
@@ -56,6 +57,10 @@ typedef struct World {
     Err commit_result;
     int n_commits, n_results, n_finished;
     uint64_t committed_cut;
+    SnapshotFacts facts; /* of the last commit; without what it points to, but for: */
+    uint32_t n_committed_bits;
+    char base_dir[MESSAGE_TEXT]; /* "": full */
+    SchedulerStart start;        /* restore RESTORE_NONE: from nothing */
     char committed_dir[MESSAGE_TEXT], result_dir[MESSAGE_TEXT], sentence[MESSAGE_TEXT];
     SchedulerProgress progress;
     EpochResult results[MAX_RESULTS];
@@ -82,6 +87,10 @@ static inline void on_commit(void *ctx, const SnapshotFacts *facts) {
     World *w = ctx;
     w->n_commits++;
     w->committed_cut = facts->cut;
+    w->facts = *facts;
+    w->n_committed_bits = bitmap_count(facts->bitmaps[DOMAIN_A], facts->n_steps[DOMAIN_A]) +
+                          bitmap_count(facts->bitmaps[DOMAIN_B], facts->n_steps[DOMAIN_B]);
+    snprintf(w->base_dir, sizeof w->base_dir, "%s", facts->base_dir ? facts->base_dir : "");
     snprintf(w->committed_dir, sizeof w->committed_dir, "%s", facts->dir);
     for (uint32_t i = 0; i < facts->n_servers; i++)
         assert_non_null(facts->files[i]);
@@ -138,7 +147,8 @@ static inline World *world_new(int n_servers, int n_workers) {
 static inline void world_open(World *w) {
     SchedulerEnv env = {w, {w, on_send}, on_schema, on_commit, on_rank, on_epoch_done, on_progress, on_finished};
     char *text = config_text(&w->config);
-    assert_int_equal(scheduler_open(&w->s, &w->config, text, 77, &env, NULL, w->now_ms), OK);
+    assert_int_equal(scheduler_open(&w->s, &w->config, text, 77, &env, w->start.restore ? &w->start : NULL, w->now_ms),
+                     OK);
     free(text);
 }
 

@@ -3,23 +3,6 @@
 /* link: mg_server */
 #include "tests/unit/scheduler_fixture.h"
 
-static void say_marked(World *w, uint64_t peer, uint64_t cut, bool is_ok) {
-    Message m;
-    message_init(&m, MESSAGE_MARKED);
-    m.marked.cut = cut;
-    m.marked.is_ok = is_ok;
-    say(w, peer, &m);
-}
-
-static void say_written(World *w, uint64_t peer, uint64_t cut, bool is_ok) {
-    Message m;
-    message_init(&m, MESSAGE_WRITTEN);
-    m.written.cut = cut;
-    m.written.is_ok = is_ok;
-    message_add_bytes(&m, "[]", 2);
-    say(w, peer, &m);
-}
-
 /* Rule 4. */
 static void done_proves_nothing(void **state) {
     (void)state;
