@@ -47,12 +47,16 @@ static void print_members(const json_t *members) {
     }
 }
 
+static const ControlQuestion QUESTION = {
+    .doc = "Prints what a running scheduler knows: phase, progress, losses, and a row for each process. "
+           "SCHEDULER is its tcp://host:port, or the directory of its run.",
+    .type = MESSAGE_STATUS_ASK,
+    .timeout_s = 5,
+};
+
 int cmd_status(int argc, char **argv) {
     Control c;
-    Err err = control_run(&c,
-                          "Prints what a running scheduler knows: phase, progress, losses, and a row for each process. "
-                          "SCHEDULER is its tcp://host:port, or the directory of its run.",
-                          MESSAGE_STATUS_ASK, argc, argv);
+    Err err = control_run(&c, &QUESTION, argc, argv);
     if (err)
         log_error("%s", err_message());
     else if (!c.is_json) {

@@ -5,13 +5,17 @@
 #include "deploy/commands.h"
 #include "deploy/control.h"
 
+static const ControlQuestion QUESTION = {
+    .doc = "Asks a running scheduler to finish the steps in hand, write a snapshot and end its run with "
+           "code 75. Returns when the scheduler has heard it. SCHEDULER is its tcp://host:port, or the "
+           "directory of its run.",
+    .type = MESSAGE_STOP_ASK,
+    .timeout_s = 5,
+};
+
 int cmd_stop(int argc, char **argv) {
     Control c;
-    Err err = control_run(&c,
-                          "Asks a running scheduler to finish the steps in hand, write a snapshot and end its run with "
-                          "code 75. Returns when the scheduler has heard it. SCHEDULER is its tcp://host:port, or the "
-                          "directory of its run.",
-                          MESSAGE_STOP_ASK, argc, argv);
+    Err err = control_run(&c, &QUESTION, argc, argv);
     if (err)
         log_error("%s", err_message());
     else if (!c.is_json)

@@ -15,6 +15,8 @@
     X(worker, "run one worker of a cluster",                                                                           \
       "mangrove worker --scheduler tcp://127.0.0.1:7000 --data data/quickstart")                                       \
     X(status, "show what a running scheduler knows of its run", "mangrove status runs/quickstart")                     \
+    X(snapshot, "save the state of a running training, and wait until it is on disk",                                  \
+      "mangrove snapshot runs/quickstart")                                                                             \
     X(stop, "end a run as ctrl-C would: snapshot, then code 75", "mangrove stop tcp://127.0.0.1:7000")                 \
     X(evaluate, "print the metrics of a snapshot",                                                                     \
       "mangrove evaluate runs/quickstart/snapshots/epoch-0003 --data data/quickstart")                                 \

@@ -12,7 +12,15 @@
 #include "proto/link.h"
 #include "proto/loop.h"
 
-enum { TIMEOUT_S = 5, MAX_TIMEOUT_S = 86400, ASK_AGAIN_MS = 1000, WINDOW = 8, LINGER_MS = 100, ENDPOINT_BYTES = 512 };
+enum {
+    MAX_TIMEOUT_S = 86400,
+    ASK_AGAIN_MS = 1000,
+    ASK_SOON_MS = 200,
+    SILENCE_MS = 10000,
+    WINDOW = 8,
+    LINGER_MS = 100,
+    ENDPOINT_BYTES = 512
+};
 
 /* ---- the command line ------------------------------------------------------------------------------------------- */
 
@@ -44,7 +52,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 
 static const struct argp_option OPTIONS[] = {
     {"json", 'j', NULL, 0, "Print the scheduler's answer as JSON", 0},
-    {"timeout", 't', "SECONDS", 0, "How long to wait for the answer (default: 5)", 0},
+    {"timeout", 't', "SECONDS", 0, "How long to wait (default: 5; for a snapshot 1800)", 0},
     {0},
 };
 
@@ -54,8 +62,8 @@ typedef struct Talk {
     Loop *loop;
     Network *network;
     Link *link;
-    MessageType question;
-    uint64_t end_ms;
+    const ControlQuestion *question;
+    uint64_t end_ms, heard_ms; /* heard_ms 0: not yet */
     Err result;
     char sentence[MESSAGE_TEXT];
     Control *control;
@@ -69,17 +77,30 @@ static void finish(Talk *t, Err result, const char *sentence) {
 
 static void ask(Talk *t) {
     Message m;
-    message_init(&m, t->question);
+    message_init(&m, t->question->type);
     if (link_send(t->link, 0, &m))
         log_debug("not sent: %s", err_message());
 }
 
 static void on_tick(void *ctx) {
     Talk *t = ctx;
-    if (loop_now_ms(t->loop) < t->end_ms)
+    uint64_t now_ms = loop_now_ms(t->loop);
+    if (t->heard_ms && now_ms - t->heard_ms >= SILENCE_MS)
+        finish(t, ERR_PEER, "the scheduler has fallen silent: has the run ended?");
+    else if (now_ms < t->end_ms)
         ask(t);
     else
-        finish(t, ERR_TIMEOUT, "no answer: is the run still going on, and is this its scheduler?");
+        finish(t, ERR_TIMEOUT,
+               t->heard_ms ? "what was asked for has not come about in time"
+                           : "no answer: is the run still going on, and is this its scheduler?");
+}
+
+static void take_answer(Control *c, const char *text, size_t size) {
+    free(c->text);
+    c->text = must_calloc(size + 1, 1);
+    memcpy(c->text, text, size);
+    json_decref(c->status);
+    c->status = json_loads(c->text, 0, NULL);
 }
 
 static void on_receive(void *ctx, Link *link, uint64_t peer, Message *m) {
@@ -91,10 +112,12 @@ static void on_receive(void *ctx, Link *link, uint64_t peer, Message *m) {
         return;
     }
     const char *text = message_bytes(m, 0, m->n_frames, &size);
-    free(t->control->text);
-    t->control->text = must_calloc(size + 1, 1);
-    memcpy(t->control->text, text, size);
-    finish(t, OK, "");
+    take_answer(t->control, text, size);
+    t->heard_ms = loop_now_ms(t->loop);
+    if (!t->control->status)
+        finish(t, ERR_PROTOCOL, "its status is no JSON");
+    else if (!t->question->is_final || t->question->is_final(t->control->status))
+        finish(t, OK, "");
 }
 
 static void on_fault(void *ctx, Link *link, uint64_t peer, const char *sentence) {
@@ -117,12 +140,13 @@ static Err talk(Talk *t, const char *endpoint) {
         return err;
     t->end_ms = loop_now_ms(t->loop) + (uint64_t)t->control->timeout_s * 1000;
     ask(t);
-    loop_timer(t->loop, ASK_AGAIN_MS, ASK_AGAIN_MS, on_tick, t);
+    uint64_t every_ms = t->question->is_final ? ASK_SOON_MS : ASK_AGAIN_MS;
+    loop_timer(t->loop, every_ms, every_ms, on_tick, t);
     loop_run(t->loop);
     return t->result;
 }
 
-static Err ask_scheduler(Control *c, MessageType question, const char *endpoint) {
+static Err ask_scheduler(Control *c, const ControlQuestion *question, const char *endpoint) {
     Talk t = {.question = question, .control = c};
     Err err = talk(&t, endpoint);
     link_close(&t.link);
@@ -148,10 +172,10 @@ static Err find_endpoint(const char *scheduler, char *endpoint) {
     return OK;
 }
 
-Err control_run(Control *c, const char *doc, MessageType question, int argc, char **argv) {
-    const struct argp argp = {OPTIONS, parse, "SCHEDULER", doc, NULL, NULL, NULL};
+Err control_run(Control *c, const ControlQuestion *question, int argc, char **argv) {
+    const struct argp argp = {OPTIONS, parse, "SCHEDULER", question->doc, NULL, NULL, NULL};
     char endpoint[ENDPOINT_BYTES];
-    *c = (Control){.timeout_s = TIMEOUT_S};
+    *c = (Control){.timeout_s = question->timeout_s};
     argp_err_exit_status = err_exit_code(ERR_USAGE);
     argp_parse(&argp, argc, argv, 0, NULL, c);
     Err err = find_endpoint(c->scheduler, endpoint);
@@ -159,9 +183,6 @@ Err control_run(Control *c, const char *doc, MessageType question, int argc, cha
         err = ask_scheduler(c, question, endpoint);
     if (err)
         return err;
-    c->status = json_loads(c->text, 0, NULL);
-    if (!c->status)
-        return err_fail(ERR_PROTOCOL, "%s: its status is no JSON", endpoint);
     if (c->is_json)
         puts(c->text);
     return OK;

@@ -1,4 +1,4 @@
-# `mangrove status` and `mangrove stop` talk to the scheduler of a running cluster.
+# `mangrove status`, `mangrove snapshot` and `mangrove stop` talk to the scheduler of a running cluster.
 load cluster
 
 setup_file() {
@@ -35,6 +35,35 @@ assert status["epochs"] == 200 and len(status["members"]) == 4 and not status["s
     for snapshot in "$RUN"/snapshots/*; do test -e "$snapshot/manifest.json"; done
 }
 
+@test "a snapshot on request is named once it is on disk, and the run goes on" {
+    spawn train sh -c '"$0" train "$@"; echo "exit code $?"' "$MANGROVE" "$BATS_TEST_TMPDIR/config.yaml" \
+        --set train.epochs=200 --set train.patience=200 --set snapshot.keep=1000
+    poll 60 is_training
+    for i in 1 2 3; do
+        dir=$(mangrove snapshot "$RUN" --timeout 60)
+        [[ $dir == "$RUN"/snapshots/epoch-* ]]
+        mangrove verify "$dir"
+    done
+    mangrove snapshot "$RUN" --json | "$PYTHON" -c '
+import json, os, sys
+snapshot = json.load(sys.stdin)["snapshot"]
+assert snapshot["request"]["state"] == "committed" and snapshot["number"] > 0 and not snapshot["failure"], snapshot
+assert os.path.exists(snapshot["request"]["text"] + "/manifest.json"), snapshot'
+    ls "$RUN/snapshots" | grep -qE '^epoch-[0-9]{4}-step-[0-9]{6}$' # not all of them came at an epoch's end
+    mangrove status "$RUN" | grep -q "of at most 200"
+    mangrove stop "$RUN"
+    poll 60 is_gone train
+    grep -qx "exit code 75" "$BATS_TEST_TMPDIR/train.log"
+}
+
+@test "a run without snapshots says so" {
+    spawn train "$MANGROVE" train "$BATS_TEST_TMPDIR/config.yaml" --set train.epochs=200 --set train.patience=200 \
+        --set snapshot.enabled=false
+    poll 60 is_training
+    run mangrove snapshot "$RUN"
+    [ "$status" -eq 1 ] && [[ $output == *"snapshots are off (snapshot.enabled)"* ]]
+}
+
 @test "a scheduler that is not there is named within the time given" {
     run mangrove status tcp://127.0.0.1:1 --timeout 1
     [ "$status" -eq 4 ] && [[ $output == *"tcp://127.0.0.1:1: no answer"* ]]
@@ -45,7 +74,7 @@ assert status["epochs"] == 200 and len(status["members"]) == 4 and not status["s
 }
 
 @test "a wrong command line ends with 2" {
-    for command in status stop; do
+    for command in status snapshot stop; do
         mangrove $command --help | head -n 1 | grep -q "^Example: mangrove $command "
         run mangrove $command
         [ "$status" -eq 2 ]
