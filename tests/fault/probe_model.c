@@ -37,8 +37,13 @@ static void sum_backward(void *op) {
         gradient[i] += 1;
 }
 
-static void probe_forward(Step *step, const ModelConfig *config, const Batch *batch) {
-    (void)config;
+static const void *probe_encode(Step *step, const ModelConfig *config, const Batch *batch) {
+    (void)step, (void)config, (void)batch;
+    return NULL;
+}
+
+static void probe_score(Step *step, const ModelConfig *config, const Batch *batch, const void *encoded) {
+    (void)config, (void)encoded;
     Tape *tape = step_tape(step);
     Var *logits = tape_var(tape, batch->n_instances * batch->n_candidates, 1, false);
     for (int i = 0; i < logits->rows; i++)
@@ -55,7 +60,8 @@ static const Model PROBE_MODEL = {
     .declare = probe_declare,
     .layout = probe_layout,
     .lookup = probe_lookup,
-    .forward = probe_forward,
+    .encode = probe_encode,
+    .score = probe_score,
 };
 
 const Model *const MODELS[] = {&PROBE_MODEL, NULL};

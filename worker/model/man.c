@@ -173,35 +173,52 @@ static void man_lookup(Step *s, const ModelConfig *config, const Batch *b) {
     }
 }
 
-/* ---- forward ---------------------------------------------------------------------------------------------------- */
+/* ---- encode and score ------------------------------------------------------------------------------------------ */
 
-/* What a side makes of a batch: E (P,D), q (B*N,D), S (P,D). */
+/* What a side makes of the histories: E and S (P,D). */
 typedef struct Encoded {
-    Var *E, *q, *S;
+    Var *E, *S;
 } Encoded;
 
-static Encoded encode(Step *s, const Side *side, const Batch *b) {
-    Tape *t = step_tape(s);
+enum { MAX_POOLED = 3 }; /* pool(S), pool(S_s), g */
+
+/* What the candidates of an instance share. */
+typedef struct Shared {
+    Var *K, *projected;      /* of ISA (P,D): E + E_g, and K' = K W_a */
+    Var *pooled[MAX_POOLED]; /* (B,D): the local head's parts behind those of the candidate */
+    int n_pooled;
+    Var *pooled_global; /* (B,D) pool(S_g); NULL: backbone only */
+} Shared;
+
+static Encoded encode_side(Step *s, const Side *side, const Batch *b) {
     Segments segments = step_segments(s);
-    Var *table = step_var(s, side->item);
     Encoded out;
-    out.E = op_embed(t, table, step_index(s, side->item, b->hist), step_var(s, side->pos), &segments);
-    out.q = op_gather(t, table, step_index(s, side->item, b->cand), b->n_instances * b->n_candidates);
+    out.E = op_embed(step_tape(s), step_var(s, side->item), step_index(s, side->item, b->hist), step_var(s, side->pos),
+                     &segments);
     out.S = encoder_apply(s, &side->enc, out.E);
     return out;
 }
 
-/* K = E + E_g, K' = K W_a, f = MLP([K', q_g, K' - q_g, K' * q_g]), e = softmax(f) K. */
-static Var *isa_apply(Step *s, const Isa *isa, const Encoded *local, const Encoded *global, const Batch *b) {
+/* The candidates' rows, (B*N,D). */
+static Var *targets(Step *s, const Side *side, const Batch *b) {
+    return op_gather(step_tape(s), step_var(s, side->item), step_index(s, side->item, b->cand),
+                     b->n_instances * b->n_candidates);
+}
+
+static void isa_encode(Step *s, const Isa *isa, const Encoded *local, const Encoded *global, Shared *out) {
+    out->K = op_add(step_tape(s), local->E, global->E);
+    out->projected = op_linear(step_tape(s), out->K, step_var(s, isa->W), NULL);
+}
+
+/* f = MLP([K', q_g, K' - q_g, K' * q_g]), e = softmax(f) K. */
+static Var *isa_apply(Step *s, const Isa *isa, const Shared *shared, Var *q_global, const Batch *b) {
     Tape *t = step_tape(s);
     Segments segments = step_segments(s);
-    Var *K = op_add(t, local->E, global->E);
-    Var *projected = op_linear(t, K, step_var(s, isa->W), NULL);
     const LinearBlock *first = &isa->mlp.layers[0];
-    Var *h = op_pair_layer(t, projected, global->q, step_var(s, first->W), step_var(s, first->b), &segments,
+    Var *h = op_pair_layer(t, shared->projected, q_global, step_var(s, first->W), step_var(s, first->b), &segments,
                            b->n_candidates);
     Var *f = mlp_apply(s, &isa->mlp, h, b->domain);
-    return op_pair_pool(t, f, K, &segments, b->n_candidates);
+    return op_pair_pool(t, f, shared->K, &segments, b->n_candidates);
 }
 
 static Var *sfa_apply(Step *s, const Sfa *sfa, Var *S, Var *S_global) {
@@ -247,55 +264,69 @@ static void regularise(Step *s, const ModelConfig *config, Var *group) {
     step_add_regulariser(s, op_loss_spread(step_tape(s), group, config->lambda_group * step_share(s)));
 }
 
-/* The parts of the local head in their order; returns their number. */
-static int local_parts(Step *s, const ModelConfig *config, const Batch *b, const Encoded *local, const Encoded *global,
-                       Var **parts) {
+static void pool(Step *s, Var *x, Shared *out) {
+    Segments segments = step_segments(s);
+    out->pooled[out->n_pooled++] = op_mean_segments(step_tape(s), x, &segments);
+}
+
+/* The parts that MAN adds to its backbone. */
+static void encode_attentions(Step *s, const ModelConfig *config, const Batch *b, const Encoded *local, Shared *out) {
     const Layout *m = step_layout(s);
     const Side *side = &m->sides[b->domain];
     Tape *t = step_tape(s);
     Segments segments = step_segments(s);
+    Encoded global = encode_side(s, &m->sides[SIDE_SHARED], b);
     Var *S = config->stop_gradient ? op_stop(t, local->S) : local->S;
-    int n = 0;
-    parts[n++] = local->q;
-    if (has_isa(config)) {
-        parts[n++] = isa_apply(s, &side->isa, local, global, b);
-        step_keep(s, "isa", parts[n - 1]);
-    }
-    parts[n++] = op_mean_segments(t, local->S, &segments);
+    step_keep(s, "enc_global", global.S);
+    if (has_isa(config))
+        isa_encode(s, &side->isa, local, &global, out);
     if (has_sfa(config)) {
-        Var *fused = sfa_apply(s, &side->sfa, S, config->stop_gradient ? op_stop(t, global->S) : global->S);
+        Var *fused = sfa_apply(s, &side->sfa, S, config->stop_gradient ? op_stop(t, global.S) : global.S);
         step_keep(s, "sfa", fused);
-        parts[n++] = op_mean_segments(t, fused, &segments);
+        pool(s, fused, out);
     }
     if (has_gpa(config)) {
         Var *group = step_var(s, m->group);
         regularise(s, config, group);
-        parts[n++] = gpa_apply(s, &side->gpa, group, S);
-        step_keep(s, "gpa", parts[n - 1]);
+        Var *g = gpa_apply(s, &side->gpa, group, S);
+        step_keep(s, "gpa", g);
+        out->pooled[out->n_pooled++] = g;
     }
-    return n;
+    out->pooled_global = op_mean_segments(t, global.S, &segments);
 }
 
-static void man_forward(Step *s, const ModelConfig *config, const Batch *b) {
+static const void *man_encode(Step *s, const ModelConfig *config, const Batch *b) {
     const Layout *m = step_layout(s);
-    const Side *side = &m->sides[b->domain], *shared = &m->sides[SIDE_SHARED];
-    Segments segments = step_segments(s);
-    Tape *t = step_tape(s);
-    Encoded local = encode(s, side, b), global = {0};
+    Shared *out = arena_zeros(step_tape(s)->arena, Shared, 1);
+    Encoded local = encode_side(s, &m->sides[b->domain], b);
     step_keep(s, "enc_local", local.S);
-    if (!config->backbone_only) {
-        global = encode(s, shared, b);
-        step_keep(s, "enc_global", global.S);
+    pool(s, local.S, out);
+    if (!config->backbone_only)
+        encode_attentions(s, config, b, &local, out);
+    return out;
+}
+
+static void man_score(Step *s, const ModelConfig *config, const Batch *b, const void *encoded) {
+    const Layout *m = step_layout(s);
+    const Side *side = &m->sides[b->domain], *global = &m->sides[SIDE_SHARED];
+    const Shared *shared = encoded;
+    Var *q_global = config->backbone_only ? NULL : targets(s, global, b);
+    Var *parts[2 + MAX_POOLED];
+    int n_parts = 0;
+    parts[n_parts++] = targets(s, side, b);
+    if (has_isa(config)) {
+        parts[n_parts++] = isa_apply(s, &side->isa, shared, q_global, b);
+        step_keep(s, "isa", parts[n_parts - 1]);
     }
-    Var *parts[LINEAR_MAX_PARTS];
-    int n_parts = local_parts(s, config, b, &local, &global, parts);
+    for (int i = 0; i < shared->n_pooled; i++)
+        parts[n_parts++] = shared->pooled[i];
     Var *logits = head_apply(s, &side->head, parts, n_parts, b);
     step_keep(s, "head_local", logits);
     if (!config->backbone_only) {
-        Var *global_parts[] = {global.q, op_mean_segments(t, global.S, &segments)};
-        Var *from_global = head_apply(s, &shared->head, global_parts, 2, b);
+        Var *global_parts[] = {q_global, shared->pooled_global};
+        Var *from_global = head_apply(s, &global->head, global_parts, 2, b);
         step_keep(s, "head_global", from_global);
-        logits = op_add(t, logits, from_global);
+        logits = op_add(step_tape(s), logits, from_global);
     }
     step_set_logits(s, logits);
 }
@@ -305,5 +336,6 @@ const Model MAN_MODEL = {
     .declare = man_declare,
     .layout = man_layout,
     .lookup = man_lookup,
-    .forward = man_forward,
+    .encode = man_encode,
+    .score = man_score,
 };

@@ -1,4 +1,4 @@
-/* What a model's lookup() and forward() may ask of their step. */
+/* What a model's lookup(), encode() and score() may ask of their step. */
 #ifndef MANGROVE_WORKER_MODEL_MODEL_API_H
 #define MANGROVE_WORKER_MODEL_MODEL_API_H
 
@@ -10,10 +10,10 @@ const void *step_layout(const Step *s); /* of Model.layout() */
 
 /* ---- lookup ---- */
 
-/* Rows of a sparse tensor that forward() will read. ids (n) belong to the batch; n may be 0. */
+/* Rows of a sparse tensor that encode() or score() will read. ids (n) belong to the batch; n may be 0. */
 void step_lookup(Step *s, int tensor, const uint32_t *ids, int n);
 
-/* ---- forward ---- */
+/* ---- encode and score ---- */
 
 Tape *step_tape(Step *s);
 bool step_is_training(const Step *s);

@@ -66,7 +66,8 @@ void step_begin(Step *s, const Batch *batch, bool is_training) {
 const real *step_forward(Step *s) {
     if (s->batch->n_instances == 0)
         return NULL;
-    s->model->forward(s, &s->config, s->batch);
+    const void *encoded = s->model->encode(s, &s->config, s->batch);
+    s->model->score(s, &s->config, s->batch, encoded);
     assert(s->logits);
     return s->logits->x;
 }
@@ -125,7 +126,8 @@ void step_set_logits(Step *s, Var *logits) {
                                   int) = {[LOSS_SOFTMAX] = op_loss_softmax, [LOSS_BCE] = op_loss_binary};
     assert(logits->rows == b->n_instances * b->n_candidates && logits->cols == 1);
     s->logits = logits;
-    s->loss = LOSS[s->config.loss](&s->tape, logits, b->n_candidates, b->step_instances);
+    if (!s->is_held)
+        s->loss = LOSS[s->config.loss](&s->tape, logits, b->n_candidates, b->step_instances);
 }
 
 void step_add_regulariser(Step *s, double value) {

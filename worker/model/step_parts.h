@@ -1,4 +1,4 @@
-/* Inside of a step, for step*.c alone.
+/* Inside of a step, for step*.c and scorer.c alone.
  *
  * The rows of a step lie in one order, values and gradients alike:
  *   [ sparse rows, table by table | dense tables of the domain, whole | ema rows of the domain | the loss row ]
@@ -47,6 +47,7 @@ struct Step {
     /* of the current batch */
     const Batch *batch;
     bool is_training;
+    bool is_held; /* a scorer's: sparse tensors are whole, an id is its own index, and there is no loss */
     Lookup lookups[STEP_MAX_LOOKUPS];
     int n_lookups;
     Var **vars;           /* (n_tensors), NULL until asked for */

@@ -17,7 +17,7 @@ static size_t stats_offset(const Tensor *t, int row, int col) {
 /* The running values of a row, put together from its stats rows. */
 static const real *pulled_row(Step *s, int tensor, int row) {
     const Tensor *t = &s->schema->tensors[tensor];
-    real *out = arena_array(&s->arena, real, t->cols);
+    real *out = arena_array(s->tape.arena, real, t->cols);
     for (int c = 0; c < (int)t->cols; c++)
         out[c] = s->values[s->value_at[tensor] + stats_offset(t, row, c)];
     return out;
@@ -26,7 +26,7 @@ static const real *pulled_row(Step *s, int tensor, int row) {
 static real *measured_row(Step *s, int tensor, int row, int n_rows) {
     const Tensor *t = &s->schema->tensors[tensor];
     assert(s->n_stats < STEP_MAX_STATS && t->kind == TENSOR_EMA && row < (int)t->rows);
-    real *out = arena_array(&s->arena, real, t->cols);
+    real *out = arena_array(s->tape.arena, real, t->cols);
     s->stats[s->n_stats++] = (Stat){.tensor = tensor, .row = row, .n_rows = n_rows, .x = out};
     return out;
 }
