@@ -199,6 +199,48 @@ static void pair_forward(PairLayerOp *op) {
     }
 }
 
+/* ---- many candidates -------------------------------------------------------------------------------------------- */
+
+/* Where an instance has many candidates and no way back is wanted, what a position does to a candidate is one matrix:
+ *   [k, q, k-q, k*q] W + b = q (Wq + diag(k) Wd) + (k Wk + b)
+ * The matrices of an instance's n positions side by side, (D,n H), make all of its pairs in one product, in the order
+ * that y has. A matrix costs as much as a candidate's products, hence "many". */
+enum { MANY_CANDIDATES = 32 };
+
+/* M (D,n H) of the positions k (n,D). */
+ALWAYS_INLINE void position_matrices(int H, int D, int n, const real *restrict k, const real *restrict Wq,
+                                     const real *restrict Wd, real *restrict M) {
+    for (int d = 0; d < D; d++) {
+        for (int t = 0; t < n; t++, M += H) {
+#pragma omp simd
+            for (int h = 0; h < H; h++)
+                M[h] = Wq[d * H + h] + k[t * D + d] * Wd[d * H + h];
+        }
+    }
+}
+
+MULTIVERSION static void position_matrices_kernel(int H, int D, int n, const real *k, const real *Wq, const real *Wd,
+                                                  real *M) {
+    WITH_WIDTH(H, position_matrices, D, n, k, Wq, Wd, M);
+}
+
+static void many_forward(PairLayerOp *op) {
+    int D = op->k->cols, H = op->W->cols, most = op->segments.longest * H;
+    real *M = arena_array(op->arena, real, (size_t)D * (size_t)most), *shift = arena_array(op->arena, real, most);
+    for (int i = 0; i < op->segments.n; i++) {
+        int n = segment_length(&op->segments, i), width = n * H;
+        const real *k = op->k->x + op->segments.offset[i] * (size_t)D;
+        const real *q = op->q->x + (size_t)i * (size_t)op->N * (size_t)D;
+        real *y = op->y->x + op->segments.offset[i] * (size_t)op->N * (size_t)H;
+        position_matrices_kernel(H, D, n, k, op->Wq, op->W->x + 3 * (size_t)D * (size_t)H, M);
+        linear_fill_bias(shift, op->b, n, H);
+        gemm_nn(n, H, D, k, D, op->Wk, H, 1, shift, H);
+        for (int c = 0; c < op->N; c++)
+            memcpy(y + (size_t)c * (size_t)width, shift, sizeof(real) * (size_t)width);
+        gemm_nn(op->N, width, D, q, D, M, width, 1, y, width);
+    }
+}
+
 Var *op_pair_layer(Tape *t, Var *k, Var *q, Var *W, Var *b, const Segments *s, int N) {
     int D = k->cols, H = W->cols;
     assert(W->rows == 4 * D && q->cols == D && q->rows == s->n * N);
@@ -207,7 +249,10 @@ Var *op_pair_layer(Tape *t, Var *k, Var *q, Var *W, Var *b, const Segments *s, i
     now.Wk = arena_array(t->arena, real, D * H);
     now.Wq = arena_array(t->arena, real, D * H);
     merge_matrices(W, D, now.Wk, now.Wq);
-    pair_forward(&now);
+    if (!t->is_recording && N >= MANY_CANDIDATES)
+        many_forward(&now);
+    else
+        pair_forward(&now);
     PairLayerOp *op = tape_record(t, sizeof *op, pair_backward, now.y);
     if (op) {
         now.record = op->record;
