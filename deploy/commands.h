@@ -20,6 +20,8 @@
     X(stop, "end a run as ctrl-C would: snapshot, then code 75", "mangrove stop tcp://127.0.0.1:7000")                 \
     X(evaluate, "print the metrics of a snapshot",                                                                     \
       "mangrove evaluate runs/quickstart/snapshots/epoch-0003 --data data/quickstart")                                 \
+    X(recommend, "print the best items for a user or a history",                                                       \
+      "mangrove recommend runs/quickstart --data data/quickstart --domain A --user u17 --k 5")                         \
     X(verify, "check every byte of a snapshot, or of all of a run", "mangrove verify runs/quickstart")                 \
     X(export, "write a snapshot's tables as npy, safetensors, vec or tsv, with names",                                 \
       "mangrove export runs/quickstart --to npy --out exports/quickstart")                                             \

@@ -6,23 +6,13 @@
 #include <sys/stat.h>
 
 #include "common/log.h"
-#include "worker/data/dataset.h"
+#include "worker/data/names.h"
 
 /* ---- opening ---- */
 
-/* Interns names 1, 2, ..; each must get the id that it has in the base. */
-static Err read_names(Vocab *out, const char *dir, const char *what, const Dataset *d, uint32_t n,
-                      const char *(*name_of)(const Dataset *, uint32_t)) {
-    vocab_init(out);
-    for (uint32_t id = 1; id < n; id++) {
-        const char *name = name_of(d, id);
-        if (!*name)
-            return err_fail(ERR_DATA, "the base %s is damaged: %s %u has no name; prepare it again", dir, what, id);
-        if (vocab_intern(out, name, strlen(name)) != id)
-            return err_fail(ERR_DATA, "the base %s is damaged: the %s \"%s\" has two ids; prepare it again", dir, what,
-                            name);
-    }
-    return OK;
+static Err read_names(Vocab *out, const char *dir, const Dataset *d, NameKind kind) {
+    Err err = names_read(out, d, kind);
+    return err ? err_wrap(err, "the base %s is damaged", dir) : OK;
 }
 
 static void mark_items(Base *base, const Dataset *d) {
@@ -58,9 +48,9 @@ Err base_open(Base *out, const char *dir) {
     }
     Err err = dataset_open(&d, dir);
     if (!err)
-        err = read_names(&out->users, dir, "user", d, dataset_info(d)->n_users, dataset_user_name);
+        err = read_names(&out->users, dir, d, NAME_USER);
     if (!err)
-        err = read_names(&out->items, dir, "item", d, dataset_info(d)->n_items, dataset_item_name);
+        err = read_names(&out->items, dir, d, NAME_ITEM);
     if (!err) {
         mark_items(out, d);
         extend_lineage(out, dataset_info(d));
