@@ -216,7 +216,7 @@ class Table:
 
     def __getitem__(self, name: Name) -> np.ndarray:
         """The named row: (width) float32, a read-only view."""
-        return self._vector(self._position(name))
+        return self._vector(self.position(name))
 
     @property
     def ids(self) -> np.ndarray:
@@ -244,7 +244,7 @@ class Table:
         """A copy of the named rows, (k, width) float32, in the order of names; without names of all, in the table's."""
         if names is None:
             return self._gather(np.arange(len(self)))
-        return self._gather(np.array([self._position(name) for name in names], np.int64))
+        return self._gather(np.array([self.position(name) for name in names], np.int64))
 
     def row(self, row_id: int) -> np.ndarray:
         """The row of an id: (width) float32, a read-only view."""
@@ -253,6 +253,15 @@ class Table:
             raise MissingRow(f"table {self.name} has no row {row_id}")
         return self._vector(position)
 
+    def position(self, name: Name) -> int:
+        """Where the named row stands in names, ids, values and rows()."""
+        position = self._find(name)
+        if position is not None:
+            return position
+        if isinstance(self._names, _Vocabulary) and self._names.find(name) is None:
+            raise MissingRow(f"{self._names.path} has no item {_show(name)}")
+        raise MissingRow(f"table {self.name} has no row of {_show(name)}")
+
     def _find(self, name: Name) -> Optional[int]:
         if isinstance(self._names, _Vocabulary):
             row_id = self._names.find(name)
@@ -260,14 +269,6 @@ class Table:
         if self._positions is None:
             self._positions = {_to_bytes(known): i for i, known in enumerate(self.names)}
         return self._positions.get(_to_bytes(name))
-
-    def _position(self, name: Name) -> int:
-        position = self._find(name)
-        if position is not None:
-            return position
-        if isinstance(self._names, _Vocabulary) and self._names.find(name) is None:
-            raise MissingRow(f"{self._names.path} has no item {_show(name)}")
-        raise MissingRow(f"table {self.name} has no row of {_show(name)}")
 
     def _position_of_id(self, row_id: int) -> Optional[int]:
         if self._id_order is None:

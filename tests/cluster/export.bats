@@ -75,6 +75,27 @@ refuses() {
     check foreign "$OUT"
 }
 
+# recipe WORD: the README's Python that holds the word, on this test's export and an item of it
+recipe() {
+    awk -v word="$1" '/^```python/ { text = ""; next } /^```$/ { if (index(text, word)) print text } { text = text $0 "\n" }' \
+        README.md | sed "s|exports/games_toys|$OUT|; s|runs/games_toys|$TWO|; s|B000FIS9PU|$ITEM|; s|B00005N5PF|$ITEM|"
+}
+
+@test "the README's recipe for faiss finds the nearest items by name" {
+    has_module faiss || skip "needs python3-faiss"
+    mangrove export "$TWO" --to npy --out "$OUT" --table A
+    ITEM=$(sed -n 7p "$OUT/A.names.txt")
+    recipe faiss | "$PYTHON" - >"$BATS_TEST_TMPDIR/found"
+    "$PYTHON" tests/cluster/export_check.py nearest "$OUT" "$ITEM" "$BATS_TEST_TMPDIR/found"
+}
+
+@test "the README's lines of Python run as they stand" {
+    ITEM=$(item_names | grep '^BA' | head -1)
+    recipe 'tables["A"]' >"$BATS_TEST_TMPDIR/lines.py"
+    grep -q "rows(\[\"$ITEM\", \"$ITEM\"\])" "$BATS_TEST_TMPDIR/lines.py"
+    "$PYTHON" "$BATS_TEST_TMPDIR/lines.py"
+}
+
 @test "--table exports dense parameters under their tensors' names, without a data set" {
     mv "$DATA" "$DATA.away"
     run mangrove export "$TWO" --to npy --out "$OUT" --table dense_A

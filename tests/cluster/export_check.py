@@ -4,6 +4,7 @@ export_check.py export EXPORT SNAPSHOT DATA [ITEMS]   an export, read by NumPy a
                                                       data set's names; the snapshot's rows in the order of ids or ITEMS
 export_check.py module PATH SNAPSHOT DATA             mangrove.py on PATH, an export or a snapshot, equals the same
 export_check.py foreign EXPORT                        the module safetensors reads what NumPy reads; 77 if it is not there
+export_check.py nearest EXPORT NAME FOUND             lines "score name" are the ten of table A nearest by cosine
 """
 import json
 import pathlib
@@ -130,5 +131,17 @@ def check_foreign(export):
             same(f"{path} {name}", theirs[name], ours[name])
 
 
+def check_nearest(export, name, found):
+    names, _, values = read_npy(pathlib.Path(export), "A")
+    units = values.astype(np.float64) / np.linalg.norm(values.astype(np.float64), axis=1, keepdims=True)
+    cosines = dict(zip(names, units @ units[names.index(name.encode())]))
+    lines = [line.split(b" ", 1) for line in pathlib.Path(found).read_bytes().split(b"\n")[:-1]]
+    assert lines[0] == [b"1.0000", name.encode()] and len(lines) == 10, lines
+    best = sorted(cosines.values(), reverse=True)[:10]
+    for (score, other), cosine in zip(lines, best):  # four digits are printed; sums of floats differ by far less
+        assert abs(float(score) - cosine) < 1e-4 and abs(cosines[other] - cosine) < 1e-4, (score, other, cosine)
+
+
 if __name__ == "__main__":
-    {"export": check_export, "module": check_module, "foreign": check_foreign}[sys.argv[1]](*sys.argv[2:])
+    {"export": check_export, "module": check_module, "foreign": check_foreign,
+     "nearest": check_nearest}[sys.argv[1]](*sys.argv[2:])
