@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/heapsort.h"
 #include "common/log.h"
 
 enum { RADIX_BITS = 8, RADIX = 1 << RADIX_BITS };
@@ -96,24 +97,61 @@ static double group_auc(const float *scores, const uint32_t *groups, size_t n, s
     return auc;
 }
 
-/* Mean over the ranks that the positive may take of 1/rank, and of 1/log2(rank+1) and 1 where rank <= k. */
-static void add_ranks(RankingMetrics *sums, const float *group, uint32_t n_candidates, const int *ks, int n_ks) {
+/* ---- rank of the positive ---- */
+
+/* 1/rank, and 1/log2(rank+1) and 1 where rank <= k. */
+static void add_rank(RankingMetrics *sums, uint32_t rank, double weight, const int *ks, int n_ks) {
+    sums->mrr += weight / rank;
+    for (int k = 0; k < n_ks; k++) {
+        if (rank > (uint32_t)ks[k])
+            continue;
+        sums->ndcg[k] += weight / log2(rank + 1.0);
+        sums->hr[k] += weight;
+    }
+}
+
+/* The ranks that the positive may take among those tied with it. */
+typedef struct Ranks {
+    uint32_t first, last;
+} Ranks;
+
+static Ranks possible_ranks(const float *group, uint32_t n_candidates) {
     uint32_t higher = 0, equal = 0;
     for (uint32_t c = 1; c < n_candidates; c++) {
         higher += group[c] > group[0];
         equal += group[c] == group[0];
     }
-    double weight = 1.0 / (equal + 1);
-    for (uint32_t rank = higher + 1; rank <= higher + 1 + equal; rank++) {
-        sums->mrr += weight / rank;
-        for (int k = 0; k < n_ks; k++) {
-            if (rank > (uint32_t)ks[k])
-                continue;
-            sums->ndcg[k] += weight / log2(rank + 1.0);
-            sums->hr[k] += weight;
-        }
-    }
+    return (Ranks){.first = higher + 1, .last = higher + 1 + equal};
 }
+
+static double expected_mrr(const float *group, uint32_t n_candidates) {
+    Ranks r = possible_ranks(group, n_candidates);
+    double sum = 0;
+    for (uint32_t rank = r.first; rank <= r.last; rank++)
+        sum += 1.0 / (r.last - r.first + 1) / rank;
+    return sum;
+}
+
+static void add_expected(RankingMetrics *sums, const float *group, uint32_t n_candidates, const int *ks, int n_ks) {
+    Ranks r = possible_ranks(group, n_candidates);
+    for (uint32_t rank = r.first; rank <= r.last; rank++)
+        add_rank(sums, rank, 1.0 / (r.last - r.first + 1), ks, n_ks);
+}
+
+/* The rank that the positive has in the reversed order of heapsort. */
+static void add_heapsorted(RankingMetrics *sums, const float *group, uint32_t n_candidates, const int *ks, int n_ks) {
+    uint32_t order[RANKING_CANDIDATES], at = 0;
+    assert(n_candidates <= RANKING_CANDIDATES);
+    heapsort_order(group, n_candidates, order);
+    while (order[at] != 0)
+        at++;
+    add_rank(sums, n_candidates - at, 1, ks, n_ks);
+}
+
+typedef void (*AddGroup)(RankingMetrics *sums, const float *group, uint32_t n_candidates, const int *ks, int n_ks);
+static const AddGroup ADD_GROUP[] = {[TIES_EXPECTED] = add_expected, [TIES_HEAPSORT] = add_heapsorted};
+
+/* ---- all ---- */
 
 /* -log sigma(x) without overflow */
 static double softplus_of_minus(double x) {
@@ -127,15 +165,17 @@ static double group_logloss(const float *group, uint32_t n_candidates) {
     return loss;
 }
 
-void ranking_metrics(const float *scores, const uint32_t *users, uint64_t n, uint32_t n_candidates, const int *ks,
-                     int n_ks, RankingMetrics *out) {
+void ranking_metrics_tied(const float *scores, const uint32_t *users, uint64_t n, uint32_t n_candidates, const int *ks,
+                          int n_ks, RankingTies ties, RankingMetrics *out) {
     assert(n > 0 && n_candidates > 1 && n_ks <= CONFIG_MAX_KS);
     *out = (RankingMetrics){.n = n};
     for (uint64_t i = 0; i < n; i++) {
-        add_ranks(out, scores + i * n_candidates, n_candidates, ks, n_ks);
+        ADD_GROUP[ties](out, scores + i * n_candidates, n_candidates, ks, n_ks);
+        out->fair_mrr += expected_mrr(scores + i * n_candidates, n_candidates);
         out->logloss += group_logloss(scores + i * n_candidates, n_candidates);
     }
     out->mrr /= (double)n;
+    out->fair_mrr /= (double)n;
     out->logloss /= (double)n * n_candidates;
     for (int k = 0; k < n_ks; k++) {
         out->ndcg[k] /= (double)n;
@@ -143,6 +183,11 @@ void ranking_metrics(const float *scores, const uint32_t *users, uint64_t n, uin
     }
     out->auc = group_auc(scores, NULL, n, n_candidates);
     out->wauc = group_auc(scores, users, n, n_candidates);
+}
+
+void ranking_metrics(const float *scores, const uint32_t *users, uint64_t n, uint32_t n_candidates, const int *ks,
+                     int n_ks, RankingMetrics *out) {
+    ranking_metrics_tied(scores, users, n, n_candidates, ks, n_ks, TIES_EXPECTED, out);
 }
 
 int ranking_named(const RankingMetrics *m, const EvalConfig *eval, NamedMetric out[RANKING_MAX_NAMED]) {
@@ -169,7 +214,9 @@ void ranking_print(const RankingMetrics *m, const EvalConfig *eval, int n_decima
     for (int i = 0; i < n; i++) {
         if (named[i].is_implied)
             continue;
-        if (m)
+        if (m && isnan(named[i].value))
+            printf(" %8s", "-");
+        else if (m)
             printf(" %8.*f", n_decimals, named[i].value);
         else
             printf(" %8s", named[i].name);
