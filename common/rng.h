@@ -18,6 +18,7 @@ typedef enum RngPurpose {
     RNG_SYNTH,           /* synthetic data:                  index = user, or item */
     RNG_TEST,
     RNG_LAYOUT,          /* order of the users in the prepared data */
+    RNG_UNKNOWN_PROBE,   /* scores of the rules that know only which items are unknown: index = draw */
 } RngPurpose;
 
 typedef struct Rng {
