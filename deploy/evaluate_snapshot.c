@@ -4,126 +4,180 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "deploy/local_client.h"
+#include "common/options.h"
 #include "deploy/restored_model.h"
 #include "deploy/snapshot_choice.h"
-#include "worker/trainer.h"
+#include "worker/data/paper.h"
+#include "worker/data/published_set.h"
+#include "worker/model/step.h"
 
-/* The scores of one domain, in the order of the batches. */
-typedef struct Sheet {
-    float *scores;
-    uint32_t *users;
-    uint32_t n, capacity, n_candidates;
-} Sheet;
+enum { N = RANKING_CANDIDATES };
 
 typedef struct Scoring {
     RestoredModel *model;
+    const Model *code;
     Geometry geometry;
-    Trainer *trainer;
-    Sheet sheet;
+    Evalset set;
+    float *scores; /* (set.n, N) */
 } Scoring;
+
+/* ---- metrics ------------------------------------------------------------------------------------------------ */
+
+/* scores: NULL without a model. */
+static void measure(const Evalset *set, const float *scores, const EvaluateOptions *o, const Evaluated *e,
+                    Evaluation *out) {
+    *out = (Evaluation){.n = set->n};
+    if (set->n == 0)
+        return;
+    if (scores)
+        ranking_metrics_tied(scores, set->users, set->n, N, e->eval.ks, e->eval.n_ks, set->ties, &out->metrics);
+    if (e->has_unknown)
+        unknown_probe(set, &e->eval, o->seed, o->n_draws, out->unknown);
+}
+
+static void measure_domain(const Evalset *set, const float *scores, const EvaluateOptions *o, const Evaluated *e,
+                           EvaluatedDomain *out) {
+    out->exists = true;
+    measure(set, scores, o, e, &out->whole);
+    for (int g = 0; g < N_LENGTH_GROUPS; g++) {
+        Evalset group;
+        float *group_scores;
+        evalset_pick_group(&group, &group_scores, set, scores, g);
+        measure(&group, group_scores, o, e, &out->groups[g]);
+        evalset_close(&group);
+        free(group_scores);
+    }
+}
 
 /* ---- scoring ------------------------------------------------------------------------------------------------ */
 
-static bool goes_on(void *ctx, const Assignment *a, uint64_t n_steps, uint64_t n_instances) {
-    (void)ctx, (void)a, (void)n_steps, (void)n_instances;
-    return true;
+static void score_batch(const Scoring *s, Step *step, uint32_t batch_number, float *scores, size_t *at) {
+    Batch batch;
+    uint32_t n_keys;
+    size_t n_values;
+    step_reset(step);
+    s->set.make(s->set.self, batch_number, step_arena(step), &batch);
+    step_begin(step, &batch, false);
+    const uint64_t *keys = step_pull_keys(step, &n_keys, &n_values);
+    store_pull(s->model->store, keys, n_keys, step_values(step));
+    size_t n = (size_t)batch.n_instances * N;
+    memcpy(scores + *at, step_forward(step), n * sizeof *scores);
+    *at += n;
 }
 
-static Err keep_scores(void *ctx, const Assignment *a, const Scored *s) {
-    (void)a;
-    Sheet *sheet = &((Scoring *)ctx)->sheet;
-    if (sheet->n + s->n > sheet->capacity) {
-        sheet->capacity = 2 * sheet->capacity + s->n;
-        sheet->scores = must_realloc(sheet->scores, (size_t)sheet->capacity * s->n_candidates * sizeof *sheet->scores);
-        sheet->users = must_realloc(sheet->users, sheet->capacity * sizeof *sheet->users);
-    }
-    memcpy(sheet->scores + (size_t)sheet->n * s->n_candidates, s->scores,
-           (size_t)s->n * s->n_candidates * sizeof *s->scores);
-    memcpy(sheet->users + sheet->n, s->users, s->n * sizeof *s->users);
-    sheet->n += s->n;
-    sheet->n_candidates = s->n_candidates;
-    return OK;
+static void score_set(Scoring *s) {
+    size_t at = 0;
+    Step *step = step_open(s->code, &s->model->config, &s->model->schema);
+    s->scores = must_alloc(((size_t)s->set.n * N + 1) * sizeof *s->scores);
+    for (uint32_t batch = 0; batch < s->set.n_batches; batch++)
+        score_batch(s, step, batch, s->scores, &at);
+    step_close(&step);
 }
 
-static Err score_domain(Scoring *s, int domain, Split split, RankingMetrics *out) {
-    Err err = OK;
-    s->sheet.n = 0;
-    for (uint32_t chunk = 0; chunk < s->geometry.n_chunks && !err; chunk++) {
-        Assignment a;
-        TrainerResult result;
-        assignment_evaluate(&a, &s->geometry, store_epoch(s->model->store), chunk, domain, split);
-        err = trainer_run(s->trainer, &a, &result);
-        if (!err && !result.is_done)
-            err = err_fail(ERR_FAILED, "chunk %u of domain %c could not be scored", chunk, "AB"[domain]);
-        assignment_free(&a);
-    }
-    if (!err && s->sheet.n > 0)
-        ranking_metrics(s->sheet.scores, s->sheet.users, s->sheet.n, s->sheet.n_candidates, s->model->config.eval.ks,
-                        s->model->config.eval.n_ks, out);
-    return err;
-}
+/* ---- what is scored ----------------------------------------------------------------------------------------- */
 
-/* ---- opening and closing ------------------------------------------------------------------------------------ */
-
-static Err open_trainer(Scoring *s) {
+static Err open_own(Scoring *s, int domain, const EvaluateOptions *o, EvalProtocol protocol) {
     RestoredModel *m = s->model;
     const DataInfo *info = dataset_info(m->data);
+    m->config.eval.protocol = protocol == EVAL_PAPER ? PROTOCOL_ALL : (Protocol)protocol;
     Err err = geometry_init(&s->geometry, info->counts[m->config.eval.protocol], info->n_chunks, m->ranks,
                             (uint32_t)m->config.train.batch, (uint32_t)m->config.eval.batch);
     if (err)
         return err;
-    TrainerEnv env = {.ctx = s, .client = local_client(m->store), .stepped = goes_on, .scored = keep_scores};
-    trainer_open(&s->trainer, m->data, &s->geometry, &m->config, &m->schema, model_find(m->config.model.name), &env);
+    if (protocol == EVAL_PAPER)
+        return paper_open(&s->set, m->data, &s->geometry, &m->config, s->code->inputs, domain, o->split, o->seed);
+    evalset_open(&s->set, m->data, &s->geometry, &m->config, s->code->inputs, domain, o->split);
     return OK;
 }
 
-static Err open_scoring(Scoring *s, const char *dir, const EvaluateOptions *o) {
-    Err err = restored_model_open(&s->model, dir, o->data_dir);
-    if (err)
-        return err;
-    if (o->protocol >= 0)
-        s->model->config.eval.protocol = (Protocol)o->protocol;
-    return open_trainer(s);
+static PublishedSource published_source(const EvaluateOptions *o, EvalProtocol protocol) {
+    return (PublishedSource){.dir = o->published_dir, .protocol = protocol, .split = o->split};
 }
 
-static void close_scoring(Scoring *s) {
-    trainer_close(&s->trainer);
-    geometry_free(&s->geometry);
-    restored_model_close(&s->model);
-    free(s->sheet.scores);
-    free(s->sheet.users);
-    free(s);
+static Err open_set(Scoring *s, int domain, const EvaluateOptions *o, EvalProtocol protocol, bool *exists) {
+    *exists = true;
+    if (!o->published_dir)
+        return open_own(s, domain, o, protocol);
+    PublishedSource source = published_source(o, protocol);
+    source.data = s->model->data;
+    source.config = &s->model->config;
+    return published_set_open(&s->set, &source, domain, exists);
 }
 
 /* What is the same for both domains of a run. */
-static void describe(const Scoring *s, EvaluatedSnapshot *out) {
-    memcpy(out->model, s->model->config.model.name, sizeof out->model);
-    out->is_backbone = s->model->config.model.backbone_only;
-    out->protocol = s->model->config.eval.protocol;
-    out->eval = s->model->config.eval;
+static void describe(const Scoring *s, const EvaluateOptions *o, Evaluated *out) {
+    const Config *config = &s->model->config;
+    memcpy(out->model, config->model.name, sizeof out->model);
+    out->is_backbone = config->model.backbone_only;
+    out->eval = config->eval;
+    out->protocol = o->protocol >= 0   ? (EvalProtocol)o->protocol
+                    : o->published_dir ? EVAL_PAPER
+                                       : (EvalProtocol)config->eval.protocol;
+    out->has_unknown = o->published_dir || out->protocol == EVAL_PAPER;
 }
 
-static Err evaluate_domain(const char *dir, int domain, const EvaluateOptions *o, EvaluatedSnapshot *out) {
+static Err score_domain(Scoring *s, int domain, const EvaluateOptions *o, Evaluated *out) {
+    bool exists;
+    EvaluatedDomain *d = &out->domains[domain];
+    describe(s, o, out);
+    Err err = open_set(s, domain, o, out->protocol, &exists);
+    if (err || !exists)
+        return err;
+    score_set(s);
+    measure_domain(&s->set, s->scores, o, out, d);
+    d->epoch = snapshot_epoch(s->model->snapshot);
+    if (!out->has_unknown)
+        memcpy(d->rules, dataset_info(s->model->data)->probes[out->protocol][domain][o->split], sizeof d->rules);
+    return OK;
+}
+
+static Err evaluate_domain(const char *dir, int domain, const EvaluateOptions *o, Evaluated *out) {
     Scoring *s = must_calloc(1, sizeof *s);
-    Err err = open_scoring(s, dir, o);
-    if (!err)
-        err = score_domain(s, domain, o->split, &out->metrics[domain]);
+    Err err = restored_model_open(&s->model, dir, o->data_dir);
     if (!err) {
-        describe(s, out);
-        out->epoch[domain] = snapshot_epoch(s->model->snapshot);
-        memcpy(out->probes[domain], dataset_info(s->model->data)->probes[out->protocol][domain][o->split],
-               sizeof out->probes[domain]);
+        s->code = model_find(s->model->config.model.name);
+        err = score_domain(s, domain, o, out);
     }
-    close_scoring(s);
+    evalset_close(&s->set);
+    geometry_free(&s->geometry);
+    restored_model_close(&s->model);
+    free(s->scores);
+    free(s);
     return err;
 }
 
-Err evaluate_snapshot(const char *dir, const EvaluateOptions *options, EvaluatedSnapshot *out) {
+/* ---- interface ---------------------------------------------------------------------------------------------- */
+
+static Err check_exists(const EvaluateOptions *o, const Evaluated *e) {
+    const char *split = o->split == SPLIT_VALID ? "valid" : "test";
+    if (e->domains[DOMAIN_A].exists || e->domains[DOMAIN_B].exists)
+        return OK;
+    return err_fail(ERR_DATA, "%s holds neither %s_A.tsv nor %s_B.tsv, plain or .gz", o->published_dir, split, split);
+}
+
+Err evaluate_snapshot(const char *dir, const EvaluateOptions *options, Evaluated *out) {
     char chosen[N_DOMAINS][SNAPSHOT_CHOICE_PATH];
-    *out = (EvaluatedSnapshot){0};
+    *out = (Evaluated){0};
     Err err = snapshot_choose(dir, chosen);
     for (int d = 0; d < N_DOMAINS && !err; d++)
         err = evaluate_domain(chosen[d], d, options, out);
-    return err;
+    return err ? err : check_exists(options, out);
+}
+
+Err evaluate_probes(const EvaluateOptions *options, Evaluated *out) {
+    Config defaults;
+    config_defaults(&defaults);
+    *out = (Evaluated){.eval = defaults.eval, .has_unknown = true};
+    out->protocol = options->protocol >= 0 ? (EvalProtocol)options->protocol : EVAL_PAPER;
+    const PublishedSource source = published_source(options, out->protocol);
+    Err err = OK;
+    for (int d = 0; d < N_DOMAINS && !err; d++) {
+        Evalset set;
+        bool exists;
+        err = published_set_open(&set, &source, d, &exists);
+        if (!err && exists)
+            measure_domain(&set, NULL, options, out, &out->domains[d]);
+        evalset_close(&set);
+    }
+    return err ? err : check_exists(options, out);
 }

@@ -157,11 +157,6 @@ void assignment_free(Assignment *a) {
     *a = (Assignment){0};
 }
 
-void assignment_evaluate(Assignment *out, const Geometry *g, uint32_t epoch, uint32_t chunk, int domain, Split split) {
-    *out = (Assignment){.lease = 1, .kind = LEASE_EVALUATION, .epoch = epoch, .pass = 1, .split = split};
-    append_evaluation(out, g, chunk, domain);
-}
-
 Work assignment_work(const Assignment *a, uint32_t step_index, uint32_t rank_index) {
     assert(step_index < a->n_steps && rank_index < a->n_ranks);
     const AssignedStep *s = &a->steps[step_index];

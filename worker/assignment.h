@@ -30,9 +30,6 @@ typedef struct Assignment {
 Err assignment_decode(Assignment *out, Message *m, const Geometry *g, const Config *config) MUST_CHECK;
 void assignment_free(Assignment *a);
 
-/* The evaluation of one (chunk, domain, split) without a scheduler. */
-void assignment_evaluate(Assignment *out, const Geometry *g, uint32_t epoch, uint32_t chunk, int domain, Split split);
-
 Work assignment_work(const Assignment *a, uint32_t step_index, uint32_t rank_index);
 
 /* What an evaluation step yields. */

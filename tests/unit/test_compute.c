@@ -250,7 +250,7 @@ static void scores_come_before_the_result(void **state) {
     for (uint32_t chunk = 0; chunk < l->run->geometry.n_chunks; chunk++) {
         Assignment a;
         uint32_t before = l->n_scored;
-        assignment_evaluate(&a, &l->run->geometry, 1, chunk, DOMAIN_A, SPLIT_VALID);
+        evaluation_of(l->run, chunk, DOMAIN_A, SPLIT_VALID, &a);
         compute_work(l->compute, &a);
         assert_true(finish(l).result.is_done);
         assert_int_equal(l->n_scored - before, l->run->geometry.counts[chunk].n[DOMAIN_A][SPLIT_VALID]);

@@ -235,7 +235,7 @@ static void evaluation_scores_every_instance_once_in_order_and_changes_nothing(v
         for (uint32_t chunk = 0; chunk < r->geometry.n_chunks; chunk++) {
             Assignment a;
             TrainerResult result;
-            assignment_evaluate(&a, &r->geometry, 1, chunk, DOMAIN_B, SPLIT_VALID);
+            evaluation_of(r, chunk, DOMAIN_B, SPLIT_VALID, &a);
             assert_int_equal(trainer_run(r->trainer, &a, &result), OK);
             assert_true(result.is_done);
             assignment_free(&a);

@@ -151,6 +151,17 @@ static inline Err run_lease(Run *r, Message *m, TrainerResult *result) {
     return err;
 }
 
+/* The evaluation of one (chunk, domain, split) in epoch 1. */
+static inline void evaluation_of(const Run *r, uint32_t chunk, int domain, Split split, Assignment *out) {
+    Message m = lease_message(LEASE_EVALUATION, 1, NULL, 0);
+    m.lease.pass = 1;
+    m.lease.chunk = chunk;
+    m.lease.domain = (uint64_t)domain;
+    m.lease.split = split;
+    assert_int_equal(assignment_decode(out, &m, &r->geometry, &r->config), OK);
+    message_free(&m);
+}
+
 /* Leases every part, in the epoch's order. */
 static inline void train_parts(Run *r, uint32_t epoch) {
     uint32_t n = geometry_parts(&r->geometry);

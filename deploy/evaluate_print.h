@@ -1,0 +1,17 @@
+/* What `evaluate` prints: tables, or a JSON object a line. */
+#ifndef MANGROVE_DEPLOY_EVALUATE_PRINT_H
+#define MANGROVE_DEPLOY_EVALUATE_PRINT_H
+
+#include "deploy/evaluate_snapshot.h"
+
+extern const char *const EVAL_PROTOCOL_NAMES[N_EVAL_PROTOCOLS];
+extern const char *const EVAL_SPLIT_NAMES[N_SPLITS]; /* of SPLIT_TRAIN NULL */
+
+/* Results (n) side by side, which were measured alike; dirs (n) name their snapshots, and are NULL for probes alone. */
+void evaluate_print_tables(const Evaluated *results, int n, const char *const *dirs, const EvaluateOptions *options,
+                           bool with_groups);
+
+/* One line. Real numbers have 17 digits, which give a double back to the last bit. */
+void evaluate_print_json(const Evaluated *result, const char *dir, const EvaluateOptions *options);
+
+#endif
