@@ -207,22 +207,31 @@ void config_defaults(Config *c) {
     *c = l.config;
 }
 
-Err config_load(Config *out, const char *path, const char *const *sets, int n_sets) {
-    Loader l;
+/* The environment, the command line, and what follows. */
+static Err finish_load(Loader *l, const char *const *sets, int n_sets, Config *out) {
     Err e;
-    set_defaults(&l);
-    if (path && (e = load_file(&l, path)))
-        return e;
-    if ((e = check_variables()) || (e = set_variables(&l)))
+    if ((e = check_variables()) || (e = set_variables(l)))
         return e;
     for (int i = 0; i < n_sets; i++) {
-        if ((e = apply_set(&l, sets[i])))
+        if ((e = apply_set(l, sets[i])))
             return e;
     }
-    if ((e = check_together(&l)))
+    if ((e = check_together(l)))
         return e;
-    *out = l.config;
+    *out = l->config;
     return OK;
+}
+
+Err config_load(Config *out, const char *path, const char *const *sets, int n_sets) {
+    Loader l;
+    set_defaults(&l);
+    Err e = path ? load_file(&l, path) : OK;
+    return e ? e : finish_load(&l, sets, n_sets, out);
+}
+
+Err config_load_upon(Config *out, const Config *base, const char *const *sets, int n_sets) {
+    Loader l = {.config = *base};
+    return finish_load(&l, sets, n_sets, out);
 }
 
 Err config_parse(Config *c, const char *text, size_t size, const char *source) {

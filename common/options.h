@@ -21,6 +21,12 @@ void config_defaults(Config *c);
  * read. out is undefined on error. */
 Err config_load(Config *out, const char *path, const char *const *sets, int n_sets) MUST_CHECK;
 
+/* The same upon base instead of a file. */
+Err config_load_upon(Config *out, const Config *base, const char *const *sets, int n_sets) MUST_CHECK;
+/* May a run that was begun with `before` be resumed with `now`? ERR_CONFIG names the first key that keeps it from it.
+ */
+Err config_check_resume(const Config *before, const Config *now) MUST_CHECK;
+
 /* A YAML text over what c holds, which is left as it was on error; source names it in messages. The environment is not
  * read. */
 Err config_parse(Config *c, const char *text, size_t size, const char *source) MUST_CHECK;

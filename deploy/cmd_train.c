@@ -1,5 +1,5 @@
 /* mangrove train CONFIG: a scheduler, servers and workers on this machine under one supervisor; --local: all in one
- * process.
+ * process. The snapshot that a run begins from is chosen here; the scheduler is told that very one.
  *
  * The scheduler's stdout comes through a pipe: its first line names its endpoint, the rest is the result and is passed
  * on. Its progress goes to this terminal; servers and workers write to run.dir/logs. */
@@ -17,8 +17,8 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "deploy/commands.h"
-#include "deploy/config_arguments.h"
 #include "deploy/local.h"
+#include "deploy/start_arguments.h"
 #include "deploy/supervisor.h"
 
 enum {
@@ -28,18 +28,25 @@ enum {
 };
 
 typedef struct TrainArguments {
-    ConfigArguments config;
+    StartArguments start;
     bool is_local;
 } TrainArguments;
 
 /* ---- the roles ---------------------------------------------------------------------------------------------- */
 
-static Err start_scheduler(Supervisor *s, const TrainArguments *a, int *output_fd) {
-    const char *argv[8 + 2 * CONFIG_MAX_SETS] = {"mangrove", "scheduler", a->config.path};
-    int n = 3;
-    for (int i = 0; i < a->config.n_sets; i++) {
+static Err start_scheduler(Supervisor *s, const TrainArguments *a, const SnapshotStart *start, int *output_fd) {
+    const ConfigArguments *c = &a->start.config;
+    const char *argv[8 + 2 * CONFIG_MAX_SETS] = {"mangrove", "scheduler"};
+    int n = 2;
+    if (c->path)
+        argv[n++] = c->path;
+    if (start->snapshot) {
+        argv[n++] = a->start.resume ? "--resume" : "--init";
+        argv[n++] = start->scheduler.dir;
+    }
+    for (int i = 0; i < c->n_sets; i++) {
         argv[n++] = "--set";
-        argv[n++] = a->config.sets[i];
+        argv[n++] = c->sets[i];
     }
     int child = supervisor_start(s, "scheduler", NULL, argv, output_fd);
     return child < 0 ? (Err)child : OK;
@@ -165,7 +172,7 @@ static int outcome(const Supervisor *s, const Config *config) {
     return code > 127 ? err_exit_code(ERR_FAILED) : code;
 }
 
-static int train_cluster(const TrainArguments *a, const Config *config) {
+static int train_cluster(const TrainArguments *a, const Config *config, const SnapshotStart *start) {
     static Supervisor s;
     char logs[CONFIG_PATH + 8], endpoint[ENDPOINT_BYTES];
     int fd = -1, code;
@@ -174,7 +181,7 @@ static int train_cluster(const TrainArguments *a, const Config *config) {
     if (!err)
         err = supervisor_open(&s);
     if (!err)
-        err = start_scheduler(&s, a, &fd);
+        err = start_scheduler(&s, a, start, &fd);
     if (!err)
         err = read_endpoint(&s, fd, config, endpoint, sizeof endpoint);
     if (!err)
@@ -199,7 +206,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
     TrainArguments *a = state->input;
     switch (key) {
     case ARGP_KEY_INIT:
-        state->child_inputs[0] = &a->config;
+        state->child_inputs[0] = &a->start;
         return 0;
     case 'l':
         a->is_local = true;
@@ -217,23 +224,26 @@ static const struct argp_option OPTIONS[] = {
 int cmd_train(int argc, char **argv) {
     static TrainArguments a;
     static Config config;
+    static SnapshotStart start;
     const struct argp argp = {
         OPTIONS,
         parse,
-        "CONFIG",
+        "CONFIG\n--resume DIR",
         "Trains on this machine with a scheduler, servers and workers, each a process, and writes "
         "metrics, logs and snapshots into run.dir.\v"
         "Ctrl-C finishes the steps in hand, writes a snapshot and ends with code 75; a second "
         "ctrl-C ends at once.",
-        CONFIG_CHILDREN,
+        START_CHILDREN,
         NULL,
         NULL};
     argp_err_exit_status = err_exit_code(ERR_USAGE);
     argp_parse(&argp, argc, argv, 0, NULL, &a);
-    Err err = config_arguments_load(&a.config, &config);
-    if (err) {
+    Err err = start_arguments_load(&a.start, &config, &start);
+    if (err)
         log_error("%s", err_message());
-        return err_exit_code(err);
-    }
-    return a.is_local ? err_exit_code(local_train(&config)) : train_cluster(&a, &config);
+    int code = err          ? err_exit_code(err)
+               : a.is_local ? err_exit_code(local_train(&config, start.snapshot ? &start : NULL))
+                            : train_cluster(&a, &config, &start);
+    snapshot_start_close(&start);
+    return code;
 }

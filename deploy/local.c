@@ -15,6 +15,7 @@
 #include "common/options.h"
 #include "deploy/derive.h"
 #include "deploy/local_client.h"
+#include "deploy/local_mail.h"
 #include "server/run_record.h"
 #include "server/scheduler.h"
 #include "server/session.h"
@@ -24,19 +25,6 @@
 #include "worker/trainer.h"
 
 enum { TICK_MS = 100 };
-
-/* Who a message is from or for; the value is its incarnation. The session calls the scheduler PEER_SCHEDULER. */
-typedef enum Place { AT_SCHEDULER = 1, AT_SERVER, AT_WORKER } Place;
-
-typedef struct Envelope {
-    struct Envelope *next;
-    Place to;
-    Message m;
-} Envelope;
-
-typedef struct Mail {
-    Envelope *first, **last, *unused; /* unused ones are kept: no malloc once a run is under way */
-} Mail;
 
 typedef struct Local {
     Config config;
@@ -54,7 +42,9 @@ typedef struct Local {
     Assignment inbox; /* lease 0: none */
     uint64_t revoked; /* the lease that is to be given back */
     MemberStats stats;
-    StoreCut *to_write; /* a snapshot's rows; NULL: none asked for */
+    const SnapshotStart *start; /* NULL: from nothing */
+    const SessionLoad *to_load; /* NULL: none asked for */
+    StoreCut *to_write;         /* a snapshot's rows; NULL: none asked for */
     const Schema *written_schema;
     char write_dir[MESSAGE_TEXT];
     uint64_t clock_ms, ticked_ms;
@@ -65,31 +55,17 @@ typedef struct Local {
 
 /* ---- the queue ---------------------------------------------------------------------------------------------- */
 
-static void post(Local *l, Place from, Place to, Message *m) {
-    Envelope *e = l->mail.unused;
-    if (e)
-        l->mail.unused = e->next;
-    else
-        e = must_calloc(1, sizeof *e);
-    e->next = NULL;
-    e->to = to;
-    message_move(&e->m, m);
-    e->m.incarnation = (uint64_t)from;
-    *l->mail.last = e;
-    l->mail.last = &e->next;
-}
-
 static void from_scheduler(void *ctx, uint64_t peer, Message *m) {
-    post(ctx, AT_SCHEDULER, (Place)peer, m);
+    mail_post(&((Local *)ctx)->mail, AT_SCHEDULER, (Place)peer, m);
 }
 
 static void from_server(void *ctx, uint64_t peer, Message *m) {
     (void)peer; /* nobody but the scheduler talks to it by message */
-    post(ctx, AT_SERVER, AT_SCHEDULER, m);
+    mail_post(&((Local *)ctx)->mail, AT_SERVER, AT_SCHEDULER, m);
 }
 
 static void from_worker(void *ctx, Message *m) {
-    post(ctx, AT_WORKER, AT_SCHEDULER, m);
+    mail_post(&((Local *)ctx)->mail, AT_WORKER, AT_SCHEDULER, m);
 }
 
 static void deliver(Local *l, Envelope *e) {
@@ -102,24 +78,9 @@ static void deliver(Local *l, Envelope *e) {
 }
 
 static void deliver_all(Local *l) {
-    while (l->mail.first) {
-        Envelope *e = l->mail.first;
-        l->mail.first = e->next;
-        if (!e->next)
-            l->mail.last = &l->mail.first;
+    for (Envelope *e; (e = mail_take(&l->mail));) {
         deliver(l, e);
-        message_free(&e->m);
-        e->next = l->mail.unused;
-        l->mail.unused = e;
-    }
-}
-
-static void free_mail(Mail *mail) {
-    *mail->last = mail->unused;
-    for (Envelope *e = mail->first, *next; e; e = next) {
-        next = e->next;
-        message_free(&e->m);
-        free(e);
+        mail_recycle(&l->mail, e);
     }
 }
 
@@ -132,6 +93,18 @@ static void on_write(void *ctx, StoreCut *cut, const Schema *schema, uint32_t ra
     l->to_write = cut;
     l->written_schema = schema;
     snprintf(l->write_dir, sizeof l->write_dir, "%s", dir);
+}
+
+static void on_load(void *ctx, const SessionLoad *load) {
+    ((Local *)ctx)->to_load = load;
+}
+
+static void load_rows(Local *l) {
+    const SessionLoad *load = l->to_load;
+    Store *store;
+    l->to_load = NULL;
+    Err err = snapshot_load_store(&store, load->dir, load->schema, load->optimizer, load->n_ranks, &load->how, NULL);
+    session_on_loaded(l->session, err, store, l->clock_ms);
 }
 
 static void write_tables(Local *l) {
@@ -150,6 +123,16 @@ static void on_server_finished(void *ctx, Err code, const char *sentence) {
 }
 
 /* ---- the scheduler's effects -------------------------------------------------------------------------------- */
+
+static Err on_schema(void *ctx, const Config *config, const DataInfo *data, Schema *out) {
+    const SnapshotStart *start = ((Local *)ctx)->start;
+    Err err = derive_schema(NULL, config, data, out);
+    if (!err && start)
+        err = snapshot_start_check(start, data, out);
+    if (!err && start)
+        snapshot_start_tell(start, out);
+    return err;
+}
 
 static void on_commit(void *ctx, const SnapshotFacts *facts) {
     Local *l = ctx;
@@ -264,6 +247,8 @@ static void turn(Local *l) {
         scheduler_on_tick(l->scheduler, l->clock_ms);
     }
     deliver_all(l);
+    if (l->to_load)
+        load_rows(l);
     if (l->to_write)
         write_tables(l);
 }
@@ -278,7 +263,7 @@ static bool stepped(void *ctx, const Assignment *a, uint64_t n_steps, uint64_t n
 static Err scored(void *ctx, const Assignment *a, const Scored *s) {
     Message m;
     assignment_write_scores(a, s, &m);
-    post(ctx, AT_WORKER, AT_SCHEDULER, &m);
+    mail_post(&((Local *)ctx)->mail, AT_WORKER, AT_SCHEDULER, &m);
     return OK;
 }
 
@@ -318,7 +303,7 @@ static void run(Local *l) {
 static Err open_roles(Local *l) {
     SchedulerEnv scheduler = {.ctx = l,
                               .outbox = {l, from_scheduler},
-                              .schema = derive_schema,
+                              .schema = on_schema,
                               .commit = on_commit,
                               .rank = on_rank,
                               .epoch_done = on_epoch_done,
@@ -328,6 +313,7 @@ static Err open_roles(Local *l) {
                           .outbox = {l, from_server},
                           .host = "this process",
                           .schema = derive_schema,
+                          .load = on_load,
                           .write = on_write,
                           .finished = on_server_finished};
     MemberEnv member = {.ctx = l,
@@ -338,7 +324,8 @@ static Err open_roles(Local *l) {
                         .revoke = on_revoke,
                         .stats = on_stats,
                         .finished = on_worker_finished};
-    Err err = scheduler_open(&l->scheduler, &l->config, l->config_text, AT_SCHEDULER, &scheduler, NULL, l->clock_ms);
+    Err err = scheduler_open(&l->scheduler, &l->config, l->config_text, AT_SCHEDULER, &scheduler,
+                             l->start ? &l->start->scheduler : NULL, l->clock_ms);
     if (!err)
         err = session_open(&l->session, AT_SERVER, "no address", &session, l->clock_ms);
     if (!err)
@@ -346,10 +333,11 @@ static Err open_roles(Local *l) {
     return err;
 }
 
-static Err open_all(Local *l, const Config *config) {
+static Err open_all(Local *l, const Config *config, const SnapshotStart *start) {
     l->config = *config;
+    l->start = start;
     l->config.cluster.servers = l->config.cluster.workers = 1;
-    l->mail.last = &l->mail.first;
+    mail_init(&l->mail);
     l->clock_ms = 1;
     l->ticked_ms = clock_now_ms();
     gemm_use_one_thread();
@@ -361,7 +349,7 @@ static Err open_all(Local *l, const Config *config) {
     if (err)
         return err;
     l->config_text = config_text(&l->config);
-    err = run_record_open(&l->record, &l->config, l->config_text);
+    err = run_record_open(&l->record, &l->config, l->config_text, start);
     if (!err)
         err = open_roles(l);
     return err;
@@ -375,14 +363,14 @@ static void close_all(Local *l) {
     run_record_close(&l->record);
     dataset_close(&l->data);
     assignment_free(&l->inbox);
-    free_mail(&l->mail);
+    mail_free(&l->mail);
     free(l->config_text);
 }
 
-Err local_train(const Config *config) {
+Err local_train(const Config *config, const SnapshotStart *start) {
     Local *l = must_calloc(1, sizeof *l);
     handle_signals(on_signal);
-    Err err = open_all(l, config);
+    Err err = open_all(l, config, start);
     if (!err) {
         run(l);
         run_record_finish(l->record, dataset_info(l->data));
@@ -390,6 +378,8 @@ Err local_train(const Config *config) {
     }
     if (err)
         log_error("%s", err_message());
+    else
+        log_info("%s", l->sentence);
     close_all(l);
     free(l);
     return err;

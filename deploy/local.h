@@ -5,9 +5,11 @@
 
 #include "common/config.h"
 #include "common/err.h"
+#include "server/snapshot_start.h"
 
 /* Trains as the configuration says, whatever cluster.servers and cluster.workers are, and writes what a cluster's
- * scheduler writes. Ctrl-C and SIGTERM: snapshot, ERR_STOPPED. Prints the sentence of a failure itself. */
-Err local_train(const Config *config) MUST_CHECK;
+ * scheduler writes. start NULL: from nothing. Ctrl-C and SIGTERM: snapshot, ERR_STOPPED. Prints the sentence of a
+ * failure itself. */
+Err local_train(const Config *config, const SnapshotStart *start) MUST_CHECK;
 
 #endif

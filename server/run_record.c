@@ -1,7 +1,6 @@
 /* What a run leaves behind: its directory with lock, configuration, metrics and performance. */
 #include "server/run_record.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -17,13 +16,16 @@
 #include "common/log.h"
 #include "server/metrics_json.h"
 #include "server/report.h"
+#include "server/run_resume.h"
 #include "server/snapshot.h"
+#include "server/snapshot_prune.h"
 
 enum { PERF_MS = 10 * 1000, PATH_BYTES = CONFIG_PATH + 32 };
 
 struct RunRecord {
     const Config *config;
     const char *config_text;
+    const SnapshotParent *parent; /* NULL: the run was begun from nothing */
     Report report;
     int lock;
     FILE *metrics, *perf;
@@ -63,33 +65,11 @@ static Err take_lock(RunRecord *r) {
     return OK;
 }
 
-static bool has_entries(const char *path) {
-    DIR *dir = opendir(path);
-    bool found = false;
-    for (struct dirent *e; dir && (e = readdir(dir));)
-        found = found || e->d_name[0] != '.';
-    if (dir)
-        closedir(dir);
-    return found;
-}
-
-/* Two runs in one directory would mix their metrics, and the second would clean up the first one's snapshots. */
-static Err check_unused(const RunRecord *r) {
-    char path[PATH_BYTES];
-    struct stat st;
-    path_in(r->config, "metrics.jsonl", path);
-    bool is_used = stat(path, &st) == 0 && st.st_size > 0;
-    path_in(r->config, "snapshots", path);
-    if (is_used || has_entries(path))
-        return err_fail(ERR_CONFIG, "%s holds an earlier run: move it away, or give this run another run.dir",
-                        r->config->run_dir);
-    return OK;
-}
-
+/* Appends to what an earlier part of the run has left. */
 static Err open_stream(const RunRecord *r, const char *name, FILE **out) {
     char path[PATH_BYTES];
     path_in(r->config, name, path);
-    *out = fopen(path, "we");
+    *out = fopen(path, "ae");
     return *out ? OK : err_fail(ERR_IO, "%s: %s", path, strerror(errno));
 }
 
@@ -99,10 +79,11 @@ static Err write_config(const RunRecord *r) {
     return write_file_durably(path, r->config_text, strlen(r->config_text));
 }
 
-Err run_record_open(RunRecord **out, const Config *config, const char *config_text) {
+Err run_record_open(RunRecord **out, const Config *config, const char *config_text, const SnapshotStart *start) {
     RunRecord *r = must_calloc(1, sizeof *r);
     r->config = config;
     r->config_text = config_text;
+    r->parent = start ? &start->parent : NULL;
     r->lock = -1;
     r->opened_ms = r->perf_ms = clock_now_ms();
     report_init(&r->report, config);
@@ -110,7 +91,8 @@ Err run_record_open(RunRecord **out, const Config *config, const char *config_te
     if (!err)
         err = take_lock(r);
     if (!err)
-        err = check_unused(r);
+        err = start && start->scheduler.restore == RESTORE_RESUME ? run_resume_prepare(config, start)
+                                                                  : run_resume_check_unused(config);
     if (!err)
         err = write_config(r);
     if (!err)
@@ -178,13 +160,33 @@ static void write_perf(RunRecord *r, const SchedulerProgress *p) {
 
 /* ---- the scheduler's effects ---------------------------------------------------------------------------------- */
 
+static Err prune(const RunRecord *r, const uint32_t best_epoch[N_DOMAINS]) {
+    char snapshots[PATH_BYTES];
+    path_in(r->config, "snapshots", snapshots);
+    return snapshot_prune(snapshots, r->config->snapshot.keep, best_epoch);
+}
+
+/* Nothing is being written at this moment: what has no manifest will get none. A clean-up that fails is said, and the
+ * snapshot stands. */
+static void clean_up(const RunRecord *r, const SnapshotFacts *facts) {
+    char snapshots[PATH_BYTES];
+    path_in(r->config, "snapshots", snapshots);
+    Err err = prune(r, facts->standing.best_epoch);
+    if (!err)
+        err = snapshot_sweep(snapshots);
+    if (err)
+        log_warn("old snapshots could not be cleaned up: %s", err_message());
+}
+
 Err run_record_commit(RunRecord *r, const SnapshotFacts *facts) {
-    return snapshot_commit(facts, r->config_text, NULL);
+    Err err = snapshot_commit(facts, r->config_text, r->parent);
+    if (!err)
+        clean_up(r, facts);
+    return err;
 }
 
 /* The line first: metrics must not be lost because a disk is full of snapshots. */
 Err run_record_write_epoch(RunRecord *r, const EpochResult *e, const char *snapshot_dir) {
-    char snapshots[PATH_BYTES];
     json_t *line =
         json_pack("{s:I, s:o, s:o}", "epoch", (json_int_t)e->epoch, "A", domain_json(&r->config->eval, e, DOMAIN_A),
                   "B", domain_json(&r->config->eval, e, DOMAIN_B));
@@ -192,10 +194,7 @@ Err run_record_write_epoch(RunRecord *r, const EpochResult *e, const char *snaps
     if (err || !snapshot_dir)
         return err;
     err = snapshot_write_evaluation(snapshot_dir, e, r->config);
-    path_in(r->config, "snapshots", snapshots);
-    if (!err)
-        err = snapshot_prune(snapshots, r->config->snapshot.keep, e->best_epoch);
-    return err;
+    return err ? err : prune(r, e->best_epoch);
 }
 
 void run_record_show_epoch(RunRecord *r, const EpochResult *e) {

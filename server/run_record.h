@@ -17,6 +17,7 @@
 #include "common/datainfo.h"
 #include "common/err.h"
 #include "server/scheduler.h"
+#include "server/snapshot_start.h"
 
 typedef struct RunRecord RunRecord;
 
@@ -24,12 +25,15 @@ typedef struct RunRecord RunRecord;
 Err run_record_directory(Config *config) MUST_CHECK;
 
 /* Takes the lock. ERR_CONFIG if another run has it, or if the directory holds an earlier run: nothing is overwritten.
- * Borrows both. */
-Err run_record_open(RunRecord **out, const Config *config, const char *config_text) MUST_CHECK;
+ * start NULL: from nothing. A run that is resumed goes on in its own directory, or in an unused one (run_resume.h).
+ * Borrows all. */
+Err run_record_open(RunRecord **out, const Config *config, const char *config_text,
+                    const SnapshotStart *start) MUST_CHECK;
 void run_record_close(RunRecord **r);
 
-/* The scheduler's effects. The first two write to the disk and may run on another thread, one at a time: the manifest;
- * the line in metrics.jsonl, evaluation.json in snapshot_dir (NULL: none) and the clean-up of old snapshots. */
+/* The scheduler's effects. The first two write to the disk and may run on another thread, one at a time: the manifest,
+ * and the clean-up of old snapshots; the line in metrics.jsonl, evaluation.json in snapshot_dir (NULL: none) and the
+ * clean-up again, as the best epochs may be others now. */
 Err run_record_commit(RunRecord *r, const SnapshotFacts *facts) MUST_CHECK;
 Err run_record_write_epoch(RunRecord *r, const EpochResult *result, const char *snapshot_dir) MUST_CHECK;
 void run_record_show_epoch(RunRecord *r, const EpochResult *result);

@@ -34,6 +34,7 @@ typedef struct Job {
     RankingMetrics metrics;
     EpochResult epoch;
     char dir[MESSAGE_TEXT]; /* "": no snapshot */
+    const Schema *schema;
 } Job;
 
 struct Shell {
@@ -166,10 +167,29 @@ static void on_finished(void *ctx, Err code, const char *sentence) {
     stop_when_idle(shell);
 }
 
+static void work_tell(Shell *shell, Job *job) {
+    snapshot_start_tell(shell->options->start, job->schema);
+}
+
+static void done_tell(Shell *shell, Job *job) {
+    (void)shell, (void)job;
+}
+
 static Err on_schema(void *ctx, const Config *config, const DataInfo *data, Schema *out) {
     Shell *shell = ctx;
+    const SnapshotStart *start = shell->options->start;
+    Err err = shell->options->schema(shell->options->ctx, config, data, out);
+    if (!err && start)
+        err = snapshot_start_check(start, data, out);
+    if (err)
+        return err;
     shell->data = data;
-    return shell->options->schema(shell->options->ctx, config, data, out);
+    if (start) {
+        Job *job = add_job(shell, work_tell, done_tell);
+        job->schema = out;
+        submit(shell, job);
+    }
+    return OK;
 }
 
 /* ---- messages, time, signals ------------------------------------------------------------------------------------ */
@@ -230,7 +250,7 @@ static Err open_record(Shell *shell) {
     if (err)
         return err;
     shell->config_text = config_text(&shell->config);
-    return run_record_open(&shell->record, &shell->config, shell->config_text);
+    return run_record_open(&shell->record, &shell->config, shell->config_text, shell->options->start);
 }
 
 static Err open_link(Shell *shell, uint64_t incarnation) {
@@ -257,8 +277,9 @@ static Err open_scheduler(Shell *shell, uint64_t incarnation) {
                         .epoch_done = on_epoch_done,
                         .progress = on_progress,
                         .finished = on_finished};
-    return scheduler_open(&shell->scheduler, &shell->config, shell->config_text, incarnation, &env, NULL,
-                          loop_now_ms(shell->loop));
+    const SnapshotStart *start = shell->options->start;
+    return scheduler_open(&shell->scheduler, &shell->config, shell->config_text, incarnation, &env,
+                          start ? &start->scheduler : NULL, loop_now_ms(shell->loop));
 }
 
 static Err run(Shell *shell) {

@@ -8,6 +8,7 @@
 #include "common/datainfo.h"
 #include "common/err.h"
 #include "common/schema.h"
+#include "server/snapshot_start.h"
 
 typedef struct SchedulerRunOptions {
     const char *bind;      /* tcp://address:port; NULL: cluster.bind */
@@ -15,6 +16,7 @@ typedef struct SchedulerRunOptions {
     bool insecure;         /* like cluster.insecure: allows an address that is not private to this host */
     Err (*schema)(void *ctx, const Config *config, const DataInfo *data, Schema *out);
     void *ctx;
+    const SnapshotStart *start; /* NULL: from nothing */
 } SchedulerRunOptions;
 
 /* Runs a training to its end. The first line on stdout is "scheduler ENDPOINT", which is also in

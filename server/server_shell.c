@@ -1,10 +1,12 @@
 /* The world around a session: sockets, clock, disk and signals.
  *
- * DESIGN. One loop thread owns everything. The one thing that happens elsewhere is the writing of a snapshot, on a pool
- * thread, from a cut of the store; a run that ends meanwhile waits for it before the store is freed.
+ * DESIGN. One loop thread owns everything. Only snapshots are read and written elsewhere, on a pool thread: into a
+ * store that nobody else knows yet, and from a cut of the store. A run that ends meanwhile waits for it before the
+ * store is freed.
  */
 #include "server/server_shell.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +19,7 @@
 #include "server/session.h"
 #include "server/snapshot.h"
 
-enum { TICK_MS = 100, LINGER_MS = 2000, UPSTREAM_WINDOW = 256 };
+enum { RETRY_MS = 2, TICK_MS = 100, LINGER_MS = 2000, UPSTREAM_WINDOW = 256 };
 
 /* One snapshot's files, between the loop's thread and a pool thread. */
 typedef struct WriteJob {
@@ -30,6 +32,14 @@ typedef struct WriteJob {
     char sentence[MESSAGE_TEXT];
 } WriteJob;
 
+typedef struct LoadJob {
+    const SessionLoad *load;
+    Err result;
+    Store *store;
+    uint64_t n_rows[SCHEMA_MAX_TABLES];
+    char sentence[MESSAGE_TEXT];
+} LoadJob;
+
 typedef struct Shell {
     const ServerRunOptions *options;
     Loop *loop;
@@ -37,7 +47,9 @@ typedef struct Shell {
     Link *upstream, *workers;
     Session *session;
     WriteJob job;
-    bool is_writing, is_finished, is_named;
+    LoadJob loading;
+    LoopTimer *retry; /* while pushes wait */
+    bool is_writing, is_loading, is_finished, is_named;
     Err code;
     char sentence[MESSAGE_TEXT], host[256];
 } Shell;
@@ -45,7 +57,7 @@ typedef struct Shell {
 /* ---- the end ---------------------------------------------------------------------------------------------------- */
 
 static void stop_when_idle(Shell *shell) {
-    if (shell->is_finished && !shell->is_writing)
+    if (shell->is_finished && !shell->is_writing && !shell->is_loading)
         loop_stop(shell->loop);
 }
 
@@ -91,6 +103,33 @@ static void start_writing(void *ctx, StoreCut *cut, const Schema *schema, uint32
     loop_work(shell->loop, write_files, files_written, shell);
 }
 
+static void load_rows(void *ctx) {
+    LoadJob *job = &((Shell *)ctx)->loading;
+    const SessionLoad *l = job->load;
+    job->result = snapshot_load_store(&job->store, l->dir, l->schema, l->optimizer, l->n_ranks, &l->how, job->n_rows);
+    if (job->result)
+        snprintf(job->sentence, sizeof job->sentence, "%.*s", MESSAGE_TEXT - 1, err_message());
+}
+
+static void rows_loaded(void *ctx) {
+    Shell *shell = ctx;
+    LoadJob *job = &shell->loading;
+    shell->is_loading = false;
+    for (int i = 0; !job->result && i < job->load->schema->n_tables; i++)
+        log_info("loaded %" PRIu64 " rows of table %s from %s", job->n_rows[i], job->load->schema->tables[i].name,
+                 job->load->dir);
+    Err err = job->result ? err_fail(job->result, "%s", job->sentence) : OK; /* moves the sentence to this thread */
+    session_on_loaded(shell->session, err, job->store, loop_now_ms(shell->loop));
+    stop_when_idle(shell);
+}
+
+static void start_loading(void *ctx, const SessionLoad *load) {
+    Shell *shell = ctx;
+    shell->is_loading = true;
+    shell->loading = (LoadJob){.load = load};
+    loop_work(shell->loop, load_rows, rows_loaded, shell);
+}
+
 /* ---- messages --------------------------------------------------------------------------------------------------- */
 
 static void send_message(void *ctx, uint64_t peer, Message *m) {
@@ -116,6 +155,13 @@ static void from_scheduler(void *ctx, Link *link, uint64_t peer, Message *m) {
     }
 }
 
+static void on_retry(void *ctx) {
+    Shell *shell = ctx;
+    session_on_retry(shell->session, loop_now_ms(shell->loop));
+    if (!session_has_waiting_pushes(shell->session))
+        loop_timer_close(&shell->retry);
+}
+
 static void from_worker(void *ctx, Link *link, uint64_t peer, Message *m) {
     (void)link;
     Shell *shell = ctx;
@@ -123,6 +169,8 @@ static void from_worker(void *ctx, Link *link, uint64_t peer, Message *m) {
     session_on_worker(shell->session, peer, m, loop_now_ms(shell->loop));
     if (session_stats(shell->session).n_refused != n_refused)
         log_warn("refused worker %016lx: %s", (unsigned long)peer, err_message());
+    if (!shell->retry && session_has_waiting_pushes(shell->session))
+        shell->retry = loop_timer(shell->loop, RETRY_MS, RETRY_MS, on_retry, shell);
 }
 
 static void scheduler_fault(void *ctx, Link *link, uint64_t peer, const char *sentence) {
@@ -203,6 +251,7 @@ static Err open_session(Shell *shell, uint64_t incarnation) {
                       .outbox = {shell, send_message},
                       .schema_ctx = shell->options->ctx,
                       .schema = shell->options->schema,
+                      .load = start_loading,
                       .write = start_writing,
                       .finished = on_finished};
     return session_open(&shell->session, incarnation, endpoint, &env, loop_now_ms(shell->loop));

@@ -164,24 +164,29 @@ static Err make_schema(Session *s, Message *m) {
     return err;
 }
 
+void session_say_ready(Session *s) {
+    session_message(s, MESSAGE_READY, s->view.sequence)->ready.map = s->view.map;
+    session_send(s, PEER_SCHEDULER);
+    session_welcome_greeted(s);
+}
+
+/* A copy that comes while rows are loaded is answered when they are. */
 static Err on_view(Session *s, Message *m) {
-    if (s->state == SESSION_SERVING && m->view.map != s->view.map)
+    if (s->state >= SESSION_LOADING && m->view.map != s->view.map)
         return err_fail(ERR_PROTOCOL, "a VIEW of map %lu came to a server of map %lu: slots cannot move",
                         (unsigned long)m->view.map, (unsigned long)s->view.map);
+    s->view.sequence = m->sequence;
     if (s->state == SESSION_WAITING) {
         Err err = take_slots(s, m);
         if (!err)
             err = make_schema(s, m);
         if (!err)
-            err = store_open(&s->store, &s->schema, &s->config.optimizer, s->config.train.seed, s->n_ranks);
+            err = session_begin(s, &m->view);
         if (err)
             return err;
-        s->credit_bytes = session_plan_credit(&s->config, &s->schema);
-        s->state = SESSION_SERVING;
     }
-    session_message(s, MESSAGE_READY, m->sequence)->ready.map = s->view.map;
-    session_send(s, PEER_SCHEDULER);
-    session_welcome_greeted(s);
+    if (s->state == SESSION_SERVING)
+        session_say_ready(s);
     return OK;
 }
 
@@ -362,6 +367,7 @@ void session_close(Session **out) {
     undo_free(&s->undo_last);
     if (s->cut.rows)
         store_cut_end(&s->cut.rows, false);
+    free(s->cut.files);
     if (s->store)
         store_close(&s->store);
     free(s);

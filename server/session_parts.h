@@ -2,6 +2,7 @@
  *
  *   session.c         life: HELLO, WELCOME, VIEW, epochs, heartbeats, the end
  *   session_cut.c     REPORT, MARK, written, RESUME
+ *   session_load.c    the rows that it begins with
  *   session_peer.c    workers: HELLO, credit, refusal, requests that wait
  *   session_pull.c    PULL and its VALUES
  *   session_push.c    PUSH
@@ -23,14 +24,20 @@ enum {
 typedef enum SessionState {
     SESSION_JOINING, /* says HELLO each second until the scheduler's WELCOME */
     SESSION_WAITING, /* welcomed, waits for VIEW */
+    SESSION_LOADING, /* has the view; the rows of a snapshot are being read */
     SESSION_SERVING, /* holds the store, answers workers */
     SESSION_ENDED,   /* finished() has been called; deaf */
 } SessionState;
 
 typedef struct Cut {
-    uint64_t number; /* of the last MARK, whatever the answer: each try has a new one */
-    bool is_writing; /* from MARKED to written: the store does not change */
+    uint64_t tried;  /* the highest number of a MARK, whatever the answer: each try has a new one */
+    uint64_t number; /* of the MARK that was taken last; 0: none */
+    uint64_t base;   /* the last full cut whose files were written: what an incremental one goes on from; 0: none */
+    bool is_full;
+    bool is_writing; /* from MARKED to written */
     StoreCut *rows;  /* while it is written */
+    char *files;     /* what was written, for the manifest; NULL: nothing, sentence says why */
+    char sentence[MESSAGE_TEXT];
 } Cut;
 
 /* What the scheduler said, and what is known of its life. */
@@ -42,6 +49,8 @@ typedef struct Upstream {
 
 typedef struct SessionView {
     uint64_t map; /* version, 0 before VIEW */
+    uint64_t sequence;
+    char snapshot[MESSAGE_TEXT];
     uint32_t n_servers;
     uint16_t slots[N_SLOTS];
 } SessionView;
@@ -57,12 +66,13 @@ struct Session {
     uint32_t n_ranks;
     SessionView view;
     Schema schema;
-    Store *store;
+    SessionLoad load;
+    Store *store; /* NULL before SERVING */
     Cut cut;
     uint64_t credit_bytes;
     Peer peers[SESSION_MAX_PEERS];
     int n_peers;
-    ParkedList pulls, pushes; /* sync: pulls ahead of the steps; pushes during a cut */
+    ParkedList pulls, pushes; /* sync: pulls ahead of the steps; pushes that a cut has no room for */
     Parked *unused;
     Undo undo_pending, undo_last; /* of the step whose pushes are held, of the last step applied */
     SessionStats stats;
@@ -75,6 +85,10 @@ void session_send(Session *s, uint64_t peer);
 void session_end(Session *s, Err code, const char *sentence);
 uint32_t session_n_steps(const Session *s, int domain);
 bool session_is_full(const Session *s); /* every bit of the epoch is set */
+void session_say_ready(Session *s);
+
+/* session_load.c: the store, from nothing or from the snapshot of the VIEW. */
+Err session_begin(Session *s, const MessageVIEW *v) MUST_CHECK;
 
 /* session_cut.c */
 Err session_report(Session *s, Message *m);

@@ -52,7 +52,7 @@ static Err apply(Session *s, const Work *work, const PushParts *parts, PushResul
     Undo *pending = &s->undo_pending;
     bool is_kept = s->is_sync && undo_add(pending, &s->schema, s->store, work->rank, parts->keys, parts->n_keys);
     Err err = store_push(s->store, work, parts->keys, parts->n_keys, parts->grads, result);
-    if (err && is_kept)
+    if (is_kept && (err || *result == PUSH_WAIT))
         undo_drop_last(pending);
     if (!err && s->is_sync && *result == PUSH_APPLIED) {
         Undo last = s->undo_last;
@@ -83,16 +83,17 @@ Err session_serve_push(Session *s, Peer *p, Message *m, uint64_t cost_bytes) {
         reply(s, p, m, status, cost_bytes);
         return OK;
     }
-    if (s->cut.is_writing) {
-        session_park(s, &s->pushes, p, m, cost_bytes);
-        return OK;
-    }
     PushResult result = PUSH_RETRY;
     err = session_check_owner(s, parts.keys, parts.n_keys);
     if (!err)
         err = apply(s, &work, &parts, &result);
     if (err)
         return err;
+    if (result == PUSH_WAIT) {
+        s->stats.n_waits++;
+        session_park(s, &s->pushes, p, m, cost_bytes);
+        return OK;
+    }
     reply(s, p, m, result == PUSH_APPLIED ? STATUS_OK : STATUS_HELD, cost_bytes);
     if (result == PUSH_APPLIED && s->is_sync)
         session_unpark(s, &s->pulls, session_serve_pull);

@@ -43,10 +43,6 @@ Err snapshot_commit(const SnapshotFacts *facts, const char *config_text, const S
 /* evaluation.json beside the manifest. */
 Err snapshot_write_evaluation(const char *dir, const EpochResult *result, const Config *config) MUST_CHECK;
 
-/* Deletes snapshots under snapshots_dir (names epoch-NNNN) beyond the newest `keep` and the best of each domain.
- * Never deletes what it cannot parse. */
-Err snapshot_prune(const char *snapshots_dir, int keep, const uint32_t best_epoch[N_DOMAINS]) MUST_CHECK;
-
 /* An opened snapshot: checked manifest. */
 typedef struct Snapshot Snapshot;
 Err snapshot_open(Snapshot **out, const char *dir) MUST_CHECK; /* ERR_CORRUPT, ERR_IO */
@@ -56,9 +52,8 @@ const char *snapshot_config_text(const Snapshot *s);
 const DataInfo *snapshot_data(const Snapshot *s);
 uint32_t snapshot_epoch(const Snapshot *s);
 uint64_t snapshot_seed(const Snapshot *s); /* of initial values */
-/* Loads every row of every file, whichever servers wrote them, and restores epoch, bits and t. Before the first row
- * every block of every file has been checked against its hash: ERR_CORRUPT names file and block. The schema must be the
- * snapshot's (its tensors are compared: ERR_DATA). A store without moments (sgd) takes the values alone. */
+/* Loads every row, whichever servers wrote them, and restores epoch, bits and t: snapshot_load_rows (snapshot_load.h) to
+ * resume, without a slot map. */
 Err snapshot_load(const Snapshot *s, const Schema *schema, Store *store) MUST_CHECK;
 
 #endif

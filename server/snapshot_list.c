@@ -2,6 +2,7 @@
 #include "server/snapshot_list.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -35,28 +36,46 @@ static void add(SnapshotList *list, char *dir, SnapshotName name) {
     list->at[list->n++] = (SnapshotPlace){.dir = dir, .name = name};
 }
 
-static int in_order_of_training(const void *a, const void *b) {
-    const SnapshotName *x = &((const SnapshotPlace *)a)->name, *y = &((const SnapshotPlace *)b)->name;
-    if (x->epoch != y->epoch)
-        return x->epoch < y->epoch ? -1 : 1;
-    return x->steps < y->steps ? -1 : x->steps > y->steps;
+int snapshot_name_compare(const SnapshotName *a, const SnapshotName *b) {
+    if (a->epoch != b->epoch)
+        return a->epoch < b->epoch ? -1 : 1;
+    return a->steps < b->steps ? -1 : a->steps > b->steps;
 }
 
-static void list_run(SnapshotList *list, const char *snapshots, DIR *d) {
+static int in_order_of_training(const void *a, const void *b) {
+    return snapshot_name_compare(&((const SnapshotPlace *)a)->name, &((const SnapshotPlace *)b)->name);
+}
+
+static void list_run(SnapshotList *list, const char *snapshots, bool has_manifest, DIR *d) {
     for (struct dirent *entry; (entry = readdir(d));) {
         SnapshotName name;
         if (!snapshot_name_parse(entry->d_name, &name))
             continue;
         char *dir = snapshot_path(snapshots, entry->d_name);
-        if (has_file(dir, "manifest.json"))
+        bool is_finished = has_file(dir, "manifest.json");
+        list->n_unfinished += !is_finished;
+        if (is_finished == has_manifest)
             add(list, dir, name);
-        else {
-            list->n_unfinished++;
+        else
             free(dir);
-        }
     }
     if (list->n)
         qsort(list->at, list->n, sizeof *list->at, in_order_of_training);
+}
+
+Err snapshot_list_folder(SnapshotList *out, const char *snapshots, bool has_manifest) {
+    *out = (SnapshotList){.is_run = true};
+    DIR *d = opendir(snapshots);
+    if (!d)
+        return errno == ENOENT ? OK : err_fail(ERR_IO, "cannot list %s: %m", snapshots);
+    list_run(out, snapshots, has_manifest, d);
+    closedir(d);
+    return OK;
+}
+
+const char *snapshot_place_name(const SnapshotPlace *place) {
+    const char *slash = strrchr(place->dir, '/');
+    return slash ? slash + 1 : place->dir;
 }
 
 /* Why dir is neither a snapshot nor a run. */
@@ -88,7 +107,7 @@ Err snapshot_list(SnapshotList *out, const char *dir) {
     DIR *d = opendir(snapshots);
     out->is_run = d != NULL;
     if (d) {
-        list_run(out, snapshots, d);
+        list_run(out, snapshots, true, d);
         closedir(d);
     }
     free(snapshots);

@@ -15,6 +15,8 @@ typedef struct SnapshotName {
 } SnapshotName;
 
 bool snapshot_name_parse(const char *name, SnapshotName *out); /* false: no such name */
+/* < 0, 0 or > 0 as a comes before, with or after b in the order of training. */
+int snapshot_name_compare(const SnapshotName *a, const SnapshotName *b);
 
 typedef struct SnapshotPlace {
     char *dir;
@@ -31,6 +33,10 @@ typedef struct SnapshotList {
 /* dir is a snapshot (it has a manifest.json), or a run: then its snapshots in the order of training. ERR_CORRUPT where
  * dir holds the files of a snapshot without their manifest; ERR_IO. */
 Err snapshot_list(SnapshotList *out, const char *dir) MUST_CHECK;
-void snapshot_list_free(SnapshotList *list); /* of a zeroed struct is legal */
+/* The same of a run's directory `snapshots`: those with a manifest, or else those without. One that is not there: none.
+ */
+Err snapshot_list_folder(SnapshotList *out, const char *snapshots, bool has_manifest) MUST_CHECK;
+const char *snapshot_place_name(const SnapshotPlace *place); /* the last part of its path */
+void snapshot_list_free(SnapshotList *list);                 /* of a zeroed struct is legal */
 
 #endif

@@ -1,6 +1,8 @@
-/* Old snapshots go, what nobody understands stays. */
+#include "server/snapshot_prune.h"
+
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,58 +10,8 @@
 
 #include "common/files.h"
 #include "common/log.h"
-#include "server/snapshot.h"
+#include "server/snapshot_list.h"
 #include "server/snapshot_manifest.h"
-
-typedef struct Found {
-    uint32_t epoch;
-    char *dir;
-} Found;
-
-typedef struct FoundList {
-    Found *items;
-    size_t n, capacity;
-} FoundList;
-
-/* A directory epoch-NNNN with a committed manifest of that epoch. Anything else is left alone. */
-static bool is_snapshot(const char *name, const char *dir, uint32_t *epoch) {
-    char again[32];
-    Snapshot *s;
-    if (sscanf(name, "epoch-%u", epoch) != 1)
-        return false;
-    snprintf(again, sizeof again, "epoch-%04u", *epoch);
-    if (strcmp(name, again) != 0 || snapshot_open(&s, dir) != OK)
-        return false;
-    bool is_same = snapshot_epoch(s) == *epoch;
-    snapshot_close(&s);
-    return is_same;
-}
-
-static Err find_snapshots(const char *snapshots_dir, FoundList *list) {
-    DIR *d = opendir(snapshots_dir);
-    if (!d)
-        return err_fail(ERR_IO, "cannot list %s: %m", snapshots_dir);
-    for (struct dirent *entry; (entry = readdir(d));) {
-        uint32_t epoch;
-        char *dir = snapshot_path(snapshots_dir, entry->d_name);
-        if (!is_snapshot(entry->d_name, dir, &epoch)) {
-            free(dir);
-            continue;
-        }
-        if (list->n == list->capacity) {
-            list->capacity = 2 * list->capacity + 16;
-            list->items = must_realloc(list->items, list->capacity * sizeof *list->items);
-        }
-        list->items[list->n++] = (Found){.epoch = epoch, .dir = dir};
-    }
-    closedir(d);
-    return OK;
-}
-
-static int newest_first(const void *a, const void *b) {
-    uint32_t x = ((const Found *)a)->epoch, y = ((const Found *)b)->epoch;
-    return x > y ? -1 : x < y;
-}
 
 static Err remove_file(const char *dir, const char *name) {
     char *path = snapshot_path(dir, name);
@@ -68,39 +20,131 @@ static Err remove_file(const char *dir, const char *name) {
     return e;
 }
 
+/* Unless something else is in it. */
+static Err remove_directory(const char *dir) {
+    if (rmdir(dir) != 0 && errno != ENOTEMPTY && errno != EEXIST)
+        return err_fail(ERR_IO, "cannot delete %s: %m", dir);
+    return OK;
+}
+
+/* ---- whole snapshots ------------------------------------------------------------------------------------------ */
+
 /* The manifest goes first and for good, so that a half deleted snapshot is none. Files that the manifest does not name
  * stay, and with them the directory. */
-static Err delete_snapshot(const char *dir) {
-    Snapshot *s;
-    Err e = snapshot_open(&s, dir);
-    if (e != OK)
-        return e;
-    char *inside = snapshot_path(dir, ".");
-    e = remove_file(dir, "manifest.json");
+static Err delete_snapshot(const Snapshot *s) {
+    char *inside = snapshot_path(s->dir, ".");
+    Err e = remove_file(s->dir, "manifest.json");
     if (e == OK)
         e = sync_directory_of(inside);
     for (size_t i = 0; i < s->n_files && e == OK; i++)
-        e = remove_file(dir, s->files[i].file);
+        e = remove_file(s->dir, s->files[i].file);
     if (e == OK)
-        e = remove_file(dir, "evaluation.json");
-    if (e == OK && rmdir(dir) != 0 && errno != ENOTEMPTY && errno != EEXIST)
-        e = err_fail(ERR_IO, "cannot delete %s: %m", dir);
+        e = remove_file(s->dir, "evaluation.json");
+    if (e == OK)
+        e = remove_directory(s->dir);
     free(inside);
-    snapshot_close(&s);
     return e;
 }
 
-Err snapshot_prune(const char *snapshots_dir, int keep, const uint32_t best_epoch[N_DOMAINS]) {
-    FoundList list = {0};
-    Err e = find_snapshots(snapshots_dir, &list);
-    if (list.n)
-        qsort(list.items, list.n, sizeof *list.items, newest_first);
-    for (size_t i = 0; i < list.n; i++) {
-        const Found *f = &list.items[i];
-        if (e == OK && i >= (size_t)keep && f->epoch != best_epoch[DOMAIN_A] && f->epoch != best_epoch[DOMAIN_B])
-            e = delete_snapshot(f->dir);
-        free(f->dir);
+typedef struct Pruning {
+    SnapshotList list;
+    Snapshot **opened; /* NULL where it cannot be read, or is another one than its name says */
+    bool *is_kept;
+} Pruning;
+
+static void open_all(Pruning *p) {
+    p->opened = must_calloc(p->list.n + 1, sizeof(Snapshot *));
+    p->is_kept = must_calloc(p->list.n + 1, sizeof *p->is_kept);
+    for (size_t i = 0; i < p->list.n; i++) {
+        if (snapshot_open(&p->opened[i], p->list.at[i].dir) == OK && p->opened[i]->epoch != p->list.at[i].name.epoch)
+            snapshot_close(&p->opened[i]);
     }
-    free(list.items);
+}
+
+static void keep_named(Pruning *p, const char *name) {
+    for (size_t i = 0; i < p->list.n; i++)
+        if (strcmp(snapshot_place_name(&p->list.at[i]), name) == 0)
+            p->is_kept[i] = true;
+}
+
+/* A base is full: it has none itself. */
+static void choose_kept(Pruning *p, int keep, const uint32_t best_epoch[N_DOMAINS]) {
+    int n_kept = 0;
+    for (size_t i = p->list.n; i-- > 0;) {
+        const SnapshotName *name = &p->list.at[i].name;
+        bool is_best = p->opened[i] && p->opened[i]->is_epoch_end &&
+                       (name->epoch == best_epoch[DOMAIN_A] || name->epoch == best_epoch[DOMAIN_B]);
+        if (!p->opened[i])
+            continue;
+        if (n_kept++ >= keep && !is_best)
+            continue;
+        p->is_kept[i] = true;
+        if (p->opened[i]->base.dir)
+            keep_named(p, p->opened[i]->base.dir);
+    }
+}
+
+/* Newest first: an incremental snapshot goes before its base. */
+Err snapshot_prune(const char *snapshots_dir, int keep, const uint32_t best_epoch[N_DOMAINS]) {
+    Pruning p = {0};
+    Err e = snapshot_list_folder(&p.list, snapshots_dir, true);
+    if (e != OK)
+        return e;
+    open_all(&p);
+    choose_kept(&p, keep, best_epoch);
+    for (size_t i = p.list.n; i-- > 0;) {
+        if (e == OK && p.opened[i] && !p.is_kept[i])
+            e = delete_snapshot(p.opened[i]);
+        snapshot_close(&p.opened[i]);
+    }
+    free(p.opened);
+    free(p.is_kept);
+    snapshot_list_free(&p.list);
     return e;
+}
+
+/* ---- what is left of unfinished ones -------------------------------------------------------------------------- */
+
+static bool is_ours(const char *name, bool has_manifest) {
+    static const char *const TEMPORARY[] = {"server-*.safetensors.tmp", "manifest.json.tmp", "evaluation.json.tmp"};
+    for (size_t i = 0; i < sizeof TEMPORARY / sizeof *TEMPORARY; i++)
+        if (fnmatch(TEMPORARY[i], name, 0) == 0)
+            return true;
+    return !has_manifest && (fnmatch("server-*.safetensors", name, 0) == 0 || strcmp(name, "evaluation.json") == 0);
+}
+
+/* Not there, and not merely out of reach. */
+static bool is_missing(const char *dir, const char *name) {
+    char *path = snapshot_path(dir, name);
+    bool is_missing = access(path, F_OK) != 0 && errno == ENOENT;
+    free(path);
+    return is_missing;
+}
+
+static Err sweep_directory(const char *dir, bool has_manifest) {
+    Err e = OK;
+    if (!has_manifest && !is_missing(dir, "manifest.json"))
+        return OK;
+    DIR *d = opendir(dir);
+    if (!d)
+        return errno == ENOTDIR ? OK : err_fail(ERR_IO, "cannot list %s: %m", dir);
+    for (struct dirent *entry; e == OK && (entry = readdir(d));)
+        if (is_ours(entry->d_name, has_manifest))
+            e = remove_file(dir, entry->d_name);
+    closedir(d);
+    return e == OK && !has_manifest ? remove_directory(dir) : e;
+}
+
+static Err sweep(const char *snapshots_dir, bool has_manifest) {
+    SnapshotList list;
+    Err e = snapshot_list_folder(&list, snapshots_dir, has_manifest);
+    for (size_t i = 0; i < list.n && e == OK; i++)
+        e = sweep_directory(list.at[i].dir, has_manifest);
+    snapshot_list_free(&list);
+    return e;
+}
+
+Err snapshot_sweep(const char *snapshots_dir) {
+    Err e = sweep(snapshots_dir, false);
+    return e == OK ? sweep(snapshots_dir, true) : e;
 }

@@ -28,7 +28,8 @@ typedef struct Fixture {
     uint64_t now_ms, sequence;
     Sent sent[MAX_SENT]; /* oldest first */
     int n_sent;
-    int n_writes, n_finished;
+    int n_writes, n_finished, n_loads;
+    const SessionLoad *load; /* asked for last */
     char dir[MESSAGE_TEXT];
     Err code;
     char sentence[MESSAGE_TEXT];
@@ -54,6 +55,12 @@ static inline void fixture_write(void *ctx, StoreCut *cut, const Schema *schema,
     assert_int_equal(rank, RANK);
     f->n_writes++;
     snprintf(f->dir, sizeof f->dir, "%s", dir);
+}
+
+static inline void fixture_load(void *ctx, const SessionLoad *load) {
+    Fixture *f = ctx;
+    f->n_loads++;
+    f->load = load;
 }
 
 static inline void fixture_finished(void *ctx, Err code, const char *sentence) {
@@ -122,6 +129,27 @@ static inline uint64_t open_epoch(Fixture *f, uint32_t epoch, uint32_t steps_a, 
     from_scheduler(f, &m);
     assert_true(f->n_sent >= 1 && f->sent[0].m.type == MESSAGE_EPOCH_OPENED);
     return f->sent[0].m.epoch_opened.epoch;
+}
+
+/* Of the bits that the store has; base 0: full. */
+static inline void write_mark(const Fixture *f, Message *m, uint64_t cut, uint64_t base) {
+    message_init(m, MESSAGE_MARK);
+    m->mark = (MessageMARK){.cut = cut, .base = base, .map = 1, .dir = "snapshots/1"};
+    m->mark.epoch = store_epoch(session_store(f->session));
+    for (int d = 0; d < N_DOMAINS; d++) {
+        uint32_t n = 0;
+        const uint8_t *bits = store_bitmap(session_store(f->session), d, &n);
+        message_add_bytes(m, bits, bitmap_bytes(n));
+    }
+}
+
+/* Sends it; is it taken? The MARKED is the first message sent. */
+static inline bool mark(Fixture *f, Message *m) {
+    uint64_t cut = m->mark.cut;
+    from_scheduler(f, m);
+    assert_true(f->n_sent >= 1 && f->sent[0].m.type == MESSAGE_MARKED);
+    assert_int_equal(f->sent[0].m.marked.cut, cut);
+    return f->sent[0].m.marked.is_ok;
 }
 
 /* ---- workers -------------------------------------------------------------------------------------------------- */
@@ -210,6 +238,7 @@ static inline Fixture *fixture_open(int ranks) {
     SessionEnv env = {.ctx = f,
                       .outbox = {f, fixture_send},
                       .schema = fixture_schema,
+                      .load = fixture_load,
                       .write = fixture_write,
                       .finished = fixture_finished};
     assert_int_equal(session_open(&f->session, 11, "tcp://127.0.0.1:5", &env, f->now_ms), OK);

@@ -158,17 +158,6 @@ static inline void sim_check_store(SimCluster *c, int server) {
     }
 }
 
-/* While a server's files were written its store has not changed. */
-static inline void sim_check_rested(SimCluster *c, int server) {
-    sim_check_store(c, server);
-    for (int d = 0; d < N_DOMAINS; d++) {
-        uint32_t n = 0;
-        const uint8_t *bits = store_bitmap(sim_store(c, server), d, &n);
-        SIM_CHECK(c, !memcmp(c->servers[server].marked[d], bits, bitmap_bytes(n)));
-        SIM_CHECK(c, c->servers[server].marked_t[d] == store_stats(sim_store(c, server)).t[d]);
-    }
-}
-
 /* Rule 10: nobody is told to open an epoch before all have the one before whole. */
 static inline void sim_check_open(SimCluster *c, uint64_t epoch) {
     for (int i = 0; i < c->o.servers; i++) {

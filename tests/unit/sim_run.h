@@ -121,7 +121,7 @@ static inline void sim_happen(SimCluster *c, const SimEffect *e) {
         return;
     switch (e->kind) {
     case SIM_WRITTEN:
-        sim_check_rested(c, e->node - 1);
+        sim_check_store(c, e->node - 1);
         session_on_written(c->servers[e->node - 1].session, OK, "[]", c->now_ms);
         break;
     case SIM_COMMITTED:

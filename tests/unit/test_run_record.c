@@ -77,7 +77,7 @@ static void metrics_come_back_to_the_last_bit(void **state) {
     Place p = place();
     RunRecord *record;
     EpochResult r = result_of(1);
-    assert_int_equal(run_record_open(&record, &p.config, p.text), OK);
+    assert_int_equal(run_record_open(&record, &p.config, p.text, NULL), OK);
     assert_int_equal(run_record_write_epoch(record, &r, NULL), OK);
     char *text = contents(&p, "metrics.jsonl");
     assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1); /* one line */
@@ -99,7 +99,7 @@ static void the_configuration_is_kept_beside_the_metrics(void **state) {
     (void)state;
     Place p = place();
     RunRecord *record;
-    assert_int_equal(run_record_open(&record, &p.config, p.text), OK);
+    assert_int_equal(run_record_open(&record, &p.config, p.text, NULL), OK);
     char *text = contents(&p, "config.yaml");
     assert_string_equal(text, p.text);
     free(text);
@@ -111,12 +111,12 @@ static void a_directory_takes_one_run_at_a_time(void **state) {
     (void)state;
     Place p = place();
     RunRecord *first, *second;
-    assert_int_equal(run_record_open(&first, &p.config, p.text), OK);
-    assert_int_equal(run_record_open(&second, &p.config, p.text), ERR_CONFIG);
+    assert_int_equal(run_record_open(&first, &p.config, p.text, NULL), OK);
+    assert_int_equal(run_record_open(&second, &p.config, p.text, NULL), ERR_CONFIG);
     assert_null(second);
     assert_non_null(strstr(err_message(), "another run is going on"));
     run_record_close(&first);
-    assert_int_equal(run_record_open(&second, &p.config, p.text), OK); /* nothing was trained: free again */
+    assert_int_equal(run_record_open(&second, &p.config, p.text, NULL), OK); /* nothing was trained: free again */
     run_record_close(&second);
     leave(&p);
 }
@@ -127,10 +127,10 @@ static void an_earlier_run_is_never_overwritten(void **state) {
     RunRecord *record;
     EpochResult r = result_of(1);
     char path[CONFIG_PATH + 64];
-    assert_int_equal(run_record_open(&record, &p.config, p.text), OK);
+    assert_int_equal(run_record_open(&record, &p.config, p.text, NULL), OK);
     assert_int_equal(run_record_write_epoch(record, &r, NULL), OK);
     run_record_close(&record);
-    assert_int_equal(run_record_open(&record, &p.config, p.text), ERR_CONFIG);
+    assert_int_equal(run_record_open(&record, &p.config, p.text, NULL), ERR_CONFIG);
     assert_non_null(strstr(err_message(), "earlier run"));
     char *text = contents(&p, "metrics.jsonl");
     assert_true(strlen(text) > 100);
@@ -139,7 +139,7 @@ static void an_earlier_run_is_never_overwritten(void **state) {
     assert_int_equal(unlink(path), 0);
     snprintf(path, sizeof path, "%s/snapshots/epoch-0001", p.config.run_dir);
     assert_int_equal(make_directories(path), OK);
-    assert_int_equal(run_record_open(&record, &p.config, p.text), ERR_CONFIG); /* its snapshots are a run too */
+    assert_int_equal(run_record_open(&record, &p.config, p.text, NULL), ERR_CONFIG); /* its snapshots are a run too */
     leave(&p);
 }
 
@@ -163,7 +163,7 @@ static void an_epoch_leaves_a_line_of_performance(void **state) {
     RunRecord *record;
     EpochResult r = result_of(1);
     SchedulerProgress progress = {.epoch = 1, .phase = "evaluating", .n_instances = 4711, .instances_per_s = 2.5};
-    assert_int_equal(run_record_open(&record, &p.config, p.text), OK);
+    assert_int_equal(run_record_open(&record, &p.config, p.text, NULL), OK);
     assert_int_equal(log_open("test", LOG_ERROR, NULL), OK);
     run_record_progress(record, &progress);
     run_record_show_epoch(record, &r);

@@ -186,82 +186,34 @@ static void a_push_without_rows_counts_too(void **state) {
     fixture_close(f);
 }
 
-/* Epoch 1 of 9 steps of A and 3 of B; step 2 of A has been applied. */
-static void write_mark(Message *m, uint64_t cut) {
-    const uint8_t a[] = {1 << 2, 0}, b[] = {0};
-    message_init(m, MESSAGE_MARK);
-    m->mark = (MessageMARK){.cut = cut, .epoch = 1, .map = 1, .dir = "snapshots/1"};
-    message_add_bytes(m, a, sizeof a);
-    message_add_bytes(m, b, sizeof b);
-}
-
-static uint64_t mark(Fixture *f, Message *m) {
-    uint64_t cut = m->mark.cut;
-    from_scheduler(f, m);
-    const MessageMARKED *marked = &only(f, PEER_SCHEDULER, MESSAGE_MARKED)->marked;
-    assert_int_equal(marked->cut, cut);
-    return marked->is_ok;
-}
-
 static void rule_6_marks_only_what_equals_its_own_and_each_try_is_new(void **state) {
     (void)state;
     Fixture *f = fixture_serve(0, 1, 9, 3);
     hello(f, WORKER);
     push(f, WORKER, 1, 2, 0);
     Message m;
-    write_mark(&m, 1);
+    write_mark(f, &m, 1, 0);
     ((uint8_t *)m.frames[0].data)[0] |= 1; /* a bit that we lack */
     assert_int_equal(mark(f, &m), 0);
-    write_mark(&m, 2);
+    write_mark(f, &m, 2, 0);
     ((uint8_t *)m.frames[0].data)[0] = 0; /* a bit that we have */
     assert_int_equal(mark(f, &m), 0);
-    write_mark(&m, 3);
+    write_mark(f, &m, 3, 0);
     m.mark.epoch = 2;
     assert_int_equal(mark(f, &m), 0);
-    write_mark(&m, 4);
+    write_mark(f, &m, 4, 0);
     m.mark.map = 2;
     assert_int_equal(mark(f, &m), 0);
-    write_mark(&m, 4); /* right at last, but the number was tried */
+    write_mark(f, &m, 4, 0); /* right at last, but the number was tried */
     assert_int_equal(mark(f, &m), 0);
     assert_int_equal(f->n_writes, 0);
-    write_mark(&m, 5);
+    write_mark(f, &m, 5, 0);
     assert_int_equal(mark(f, &m), 1);
     assert_int_equal(f->n_writes, 1);
     assert_string_equal(f->dir, "snapshots/1");
-    write_mark(&m, 6); /* still writing */
+    write_mark(f, &m, 6, 0); /* still writing */
     assert_int_equal(mark(f, &m), 0);
     assert_int_equal(f->n_writes, 1);
-    fixture_close(f);
-}
-
-static void pushes_wait_while_the_files_are_written_and_pulls_do_not(void **state) {
-    (void)state;
-    Fixture *f = fixture_serve(0, 1, 9, 3);
-    float value = 0;
-    Message m;
-    hello(f, WORKER);
-    push(f, WORKER, 1, 2, 0);
-    write_mark(&m, 1);
-    assert_int_equal(mark(f, &m), 1);
-    for (uint32_t step = 3; step < 5; step++) {
-        write_push(&m, 1, step, NULL, 0, NULL, 0);
-        from_worker(f, WORKER, &m);
-        assert_int_equal(f->n_sent, 0);
-    }
-    assert_int_equal(session_stats(f->session).n_parked, 2);
-    assert_int_equal(pull(f, WORKER, 1, 4, &value), STATUS_OK);
-    assert_int_equal(push(f, WORKER, 1, 2, 0), STATUS_APPLIED); /* would change nothing */
-    assert_int_equal(open_epoch(f, 2, 9, 3), 1);                /* nor does an epoch open meanwhile */
-    assert_int_equal(reported_t(f), 1);
-    forget_sent(f);
-    session_on_written(f->session, OK, "[]", f->now_ms);
-    assert_int_equal(f->n_sent, 3);
-    assert_int_equal(f->sent[0].m.type, MESSAGE_WRITTEN);
-    assert_int_equal(f->sent[0].m.written.is_ok, 1);
-    assert_memory_equal(f->sent[0].m.frames[0].data, "[]", 2);
-    for (int i = 1; i < 3; i++)
-        assert_int_equal(f->sent[i].m.pushed.status, STATUS_OK);
-    assert_int_equal(reported_t(f), 3);
     fixture_close(f);
 }
 
@@ -271,7 +223,7 @@ static void a_failed_write_is_told_with_its_sentence(void **state) {
     Message m;
     hello(f, WORKER);
     push(f, WORKER, 1, 2, 0);
-    write_mark(&m, 1);
+    write_mark(f, &m, 1, 0);
     assert_int_equal(mark(f, &m), 1);
     forget_sent(f);
     session_on_written(f->session, err_fail(ERR_IO, "the disk is full"), NULL, f->now_ms);
@@ -359,7 +311,6 @@ int main(void) {
         cmocka_unit_test(a_push_counts_once_and_a_pull_of_an_applied_step_still_gets_values),
         cmocka_unit_test(a_push_without_rows_counts_too),
         cmocka_unit_test(rule_6_marks_only_what_equals_its_own_and_each_try_is_new),
-        cmocka_unit_test(pushes_wait_while_the_files_are_written_and_pulls_do_not),
         cmocka_unit_test(a_failed_write_is_told_with_its_sentence),
         cmocka_unit_test(rule_9_evaluation_is_answered_at_exactly_that_epoch_with_full_bits),
         cmocka_unit_test(rule_10_the_next_epoch_opens_with_full_bits_only),

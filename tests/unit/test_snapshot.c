@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "server/snapshot_prune.h"
 #include "tests/unit/snapshot_fixture.h"
 
 /* Every row of one store is in the other, in the same bits. */
