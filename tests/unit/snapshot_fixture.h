@@ -172,6 +172,49 @@ static inline Err snap_load(const Snap *s, const char *dir, Store *into) {
     return e;
 }
 
+/* Every row of one store is in the other, in the same bits. */
+typedef struct SnapComparison {
+    const Store *other;
+    uint64_t n_rows;
+    const real *found;
+    uint64_t wanted;
+} SnapComparison;
+
+static inline void snap_find_row(void *ctx, uint64_t key, const real *row) {
+    SnapComparison *c = ctx;
+    if (key == c->wanted)
+        c->found = row;
+}
+
+static inline void snap_compare_row(void *ctx, uint64_t key, const real *row) {
+    SnapComparison *c = ctx;
+    c->found = NULL;
+    c->wanted = key;
+    store_visit(c->other, key_table(key), key_slot(key), snap_find_row, c);
+    assert_non_null(c->found);
+    assert_memory_equal(c->found, row, store_row_reals(c->other, key_table(key)) * sizeof *row);
+    c->n_rows++;
+}
+
+/* Rows and state. */
+static inline void snap_assert_same(const Snap *s, const Store *a, const Store *b) {
+    SnapComparison c = {.other = b};
+    for (int table = 0; table < s->schema.n_tables; table++)
+        for (uint32_t slot = 0; slot < N_SLOTS; slot++)
+            store_visit(a, table, slot, snap_compare_row, &c);
+    StoreStats x = store_stats(a), y = store_stats(b);
+    assert_int_equal(c.n_rows, x.n_rows);
+    assert_int_equal(x.n_rows, y.n_rows);
+    assert_memory_equal(x.t, y.t, sizeof x.t);
+    assert_int_equal(store_epoch(a), store_epoch(b));
+    for (int d = 0; d < N_DOMAINS; d++) {
+        uint32_t n, m;
+        const uint8_t *bits = store_bitmap(a, d, &n), *other = store_bitmap(b, d, &m);
+        assert_int_equal(n, m);
+        assert_memory_equal(bits, other, bitmap_bytes(n));
+    }
+}
+
 /* Loading fails as corrupt with a sentence that has these words. */
 static inline void snap_is_corrupt(const Snap *s, const char *dir, const char *words) {
     Store *store = snap_store(s, OPTIMIZER_ADAM);

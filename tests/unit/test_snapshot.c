@@ -9,48 +9,6 @@
 #include "server/snapshot_prune.h"
 #include "tests/unit/snapshot_fixture.h"
 
-/* Every row of one store is in the other, in the same bits. */
-typedef struct Comparison {
-    const Store *other;
-    uint64_t n_rows;
-    const real *found;
-    uint64_t wanted;
-} Comparison;
-
-static void find_row(void *ctx, uint64_t key, const real *row) {
-    Comparison *c = ctx;
-    if (key == c->wanted)
-        c->found = row;
-}
-
-static void compare_row(void *ctx, uint64_t key, const real *row) {
-    Comparison *c = ctx;
-    c->found = NULL;
-    c->wanted = key;
-    store_visit(c->other, key_table(key), key_slot(key), find_row, c);
-    assert_non_null(c->found);
-    assert_memory_equal(c->found, row, store_row_reals(c->other, key_table(key)) * sizeof *row);
-    c->n_rows++;
-}
-
-static void assert_same_store(const Snap *s, const Store *a, const Store *b) {
-    Comparison c = {.other = b};
-    for (int table = 0; table < s->schema.n_tables; table++)
-        for (uint32_t slot = 0; slot < N_SLOTS; slot++)
-            store_visit(a, table, slot, compare_row, &c);
-    StoreStats x = store_stats(a), y = store_stats(b);
-    assert_int_equal(c.n_rows, x.n_rows);
-    assert_int_equal(x.n_rows, y.n_rows);
-    assert_memory_equal(x.t, y.t, sizeof x.t);
-    assert_int_equal(store_epoch(a), store_epoch(b));
-    for (int d = 0; d < N_DOMAINS; d++) {
-        uint32_t n, m;
-        const uint8_t *bits = store_bitmap(a, d, &n), *other = store_bitmap(b, d, &m);
-        assert_int_equal(n, m);
-        assert_memory_equal(bits, other, bitmap_bytes(n));
-    }
-}
-
 static void rows_and_state_come_back_from_any_number_of_servers(void **state) {
     (void)state;
     Snap *s = snap_open();
@@ -60,7 +18,7 @@ static void rows_and_state_come_back_from_any_number_of_servers(void **state) {
         snap_write(s, n_servers, SNAP_EPOCH, dir);
         if (snap_load(s, dir, back) != OK)
             fail_msg("%s", err_message());
-        assert_same_store(s, s->whole, back);
+        snap_assert_same(s, s->whole, back);
         store_close(&back);
     }
     snap_close(s);
