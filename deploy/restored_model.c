@@ -18,7 +18,7 @@ static Err open_store(RestoredModel *m) {
     m->ranks = train->consistency == CONSISTENCY_SYNC ? (uint32_t)train->ranks : 1;
     Err err = derive_schema(NULL, &m->config, dataset_info(m->data), &m->schema);
     if (!err)
-        err = store_open(&m->store, &m->schema, &m->config.optimizer, train->seed, m->ranks);
+        err = store_open(&m->store, &m->schema, &m->config.optimizer, snapshot_seed(m->snapshot), m->ranks);
     return err ? err : snapshot_load(m->snapshot, &m->schema, m->store);
 }
 

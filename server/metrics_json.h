@@ -11,4 +11,7 @@
 json_t *metrics_json(const RankingMetrics *m, const EvalConfig *eval);
 json_t *metrics_json_number(double x);
 
+/* The reverse; what is missing or null becomes NaN. */
+void metrics_json_read(const json_t *json, const EvalConfig *eval, RankingMetrics *out);
+
 #endif

@@ -79,6 +79,29 @@ static Err write_config(const RunRecord *r) {
     return write_file_durably(path, r->config_text, strlen(r->config_text));
 }
 
+/* The test metrics of the epochs before, for the table at the end. */
+static void recall(RunRecord *r) {
+    static const char *const DOMAINS[N_DOMAINS] = {"A", "B"};
+    char path[PATH_BYTES], *line = NULL;
+    size_t size = 0;
+    path_in(r->config, "metrics.jsonl", path);
+    FILE *file = fopen(path, "re");
+    while (file && getline(&line, &size, file) > 0) {
+        json_t *json = json_loads(line, 0, NULL);
+        for (int d = 0; d < N_DOMAINS; d++) {
+            const json_t *test = json_object_get(json_object_get(json, DOMAINS[d]), "test");
+            if (!json_is_object(test))
+                continue;
+            metrics_json_read(test, &r->config->eval, &r->report.test[d]);
+            r->report.test_epoch[d] = (uint32_t)json_integer_value(json_object_get(json, "epoch"));
+        }
+        json_decref(json);
+    }
+    if (file)
+        fclose(file);
+    free(line);
+}
+
 Err run_record_open(RunRecord **out, const Config *config, const char *config_text, const SnapshotStart *start) {
     RunRecord *r = must_calloc(1, sizeof *r);
     r->config = config;
@@ -95,8 +118,10 @@ Err run_record_open(RunRecord **out, const Config *config, const char *config_te
                                                                   : run_resume_check_unused(config);
     if (!err)
         err = write_config(r);
-    if (!err)
+    if (!err) {
+        recall(r);
         err = open_stream(r, "metrics.jsonl", &r->metrics);
+    }
     if (!err)
         err = open_stream(r, "perf.jsonl", &r->perf);
     *out = r;

@@ -5,7 +5,7 @@ setup_file() {
     export DATA="$BATS_FILE_TMPDIR/data" CONFIG="$BATS_FILE_TMPDIR/config.yaml" WHOLE="$BATS_FILE_TMPDIR/whole"
     make_data "$DATA" >/dev/null
     make_config "$CONFIG" "$DATA" "$WHOLE"
-    mangrove train "$CONFIG" --local --set snapshot.every_steps=60 --set snapshot.keep=100 >/dev/null
+    mangrove train "$CONFIG" --local --set snapshot.every_steps=60 --set snapshot.keep=100 >"$BATS_FILE_TMPDIR/whole.txt"
 }
 
 setup() {
@@ -82,10 +82,11 @@ for d, name in enumerate("AB"):
 PYTHON
 }
 
-@test "a run that is complete says so when it is resumed, and goes on with more epochs" {
+@test "a run that is complete says so when it is resumed, shows its result, and goes on with more epochs" {
     cp -r "$WHOLE" "$RUN"
     run mangrove train --resume "$RUN" --local
     [ "$status" -eq 0 ] && [[ $output == *"nothing is left to train"* ]]
+    [ "$(grep " man  " <<<"$output")" = "$(grep " man  " "$BATS_FILE_TMPDIR/whole.txt")" ]
     mangrove train --resume "$RUN" --local --set train.epochs=3 >/dev/null
     [ "$(wc -l <"$RUN/metrics.jsonl")" -eq 3 ]
     cmp "$WHOLE/metrics.jsonl" <(head -n 2 "$RUN/metrics.jsonl")
