@@ -5,6 +5,7 @@ setup_file() {
     export DATA="$BATS_FILE_TMPDIR/data" CONFIG="$BATS_FILE_TMPDIR/config.yaml" WHOLE="$BATS_FILE_TMPDIR/whole"
     make_data "$DATA" >/dev/null
     make_config "$CONFIG" "$DATA" "$WHOLE"
+    sed -i 's/batch: 25/batch: 6/' "$CONFIG" # long epochs: a snapshot is due when servers report, ten times a second
     mangrove train "$CONFIG" --local --set snapshot.every_steps=60 --set snapshot.keep=100 >"$BATS_FILE_TMPDIR/whole.txt"
 }
 
@@ -51,7 +52,7 @@ is_whole() {
     mangrove train --resume "$WHOLE/snapshots/epoch-0001" --local --set run.dir="$RUN" >/dev/null
     is_whole
     local middle
-    middle=$(compgen -G "$WHOLE/snapshots/epoch-0002-step-*" | head -n 1)
+    middle=$(compgen -G "$WHOLE/snapshots/epoch-000?-step-*" | head -n 1)
     mangrove train --resume "$middle" --local --set run.dir="$RUN-2" >/dev/null
     cmp "$WHOLE/metrics.jsonl" "$RUN-2/metrics.jsonl"
     [ "$(rows_of "$WHOLE" 2)" = "$(rows_of "$RUN-2" 2)" ]
