@@ -33,7 +33,7 @@ typedef struct CutResult {
     double push_ms;                /* undisturbed, median */
     double rows_share;             /* rows pushed a second while writing, of those undisturbed */
     double write_rate, plain_rate; /* bytes a second */
-    double write_s, copied_mib;
+    double copied_mib;
     uint64_t n_waits;
 } CutResult;
 
@@ -253,7 +253,6 @@ static Err measure_cut(Bench *b, CutResult *r) {
         err = write_plainly(b, (size_t)st.st_size, &plain_s);
     if (err)
         return err;
-    r->write_s = job.seconds;
     r->write_rate = (double)st.st_size / job.seconds;
     r->plain_rate = (double)st.st_size / plain_s;
     return OK;
@@ -331,14 +330,21 @@ static void print_summary(const Bench *b, const Summary *s) {
                b->config->snapshot.copy_mb, extra_mib(b));
 }
 
+/* Beside values and moments: index, chunks, what is begun of chunks and regions. */
+static double overhead_bytes(const Bench *b) {
+    StoreStats stats = store_stats(b->store);
+    double payload = (double)store_row_reals(b->store, 0) * sizeof(real);
+    return (double)stats.used_bytes / (double)stats.n_rows - payload;
+}
+
 static Err measure(Bench *b) {
     CutResult *results = must_calloc((size_t)b->options->cuts, sizeof *results);
     Err err = OK;
     if (!b->options->is_json)
-        printf("%llu rows of width %d, %.2f GiB; pushes of %d random rows\n"
+        printf("%llu rows of width %d, %.2f GiB and %.1f bytes a row; pushes of %d random rows\n"
                "%3s %9s %9s %9s %9s %11s %11s %7s %9s %8s\n",
-               (unsigned long long)b->n_rows, WIDTH, b->options->gib, KEYS, "cut", "push ms", "pause ms", "longest",
-               "rate", "write MB/s", "plain MB/s", "share", "copy MiB", "waits");
+               (unsigned long long)b->n_rows, WIDTH, b->options->gib, overhead_bytes(b), KEYS, "cut", "push ms",
+               "pause ms", "longest", "rate", "write MB/s", "plain MB/s", "share", "copy MiB", "waits");
     b->rss_before = (size_t)rss_bytes();
     for (int i = 0; i < b->options->cuts && !err; i++) {
         err = measure_cut(b, &results[i]);

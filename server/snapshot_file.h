@@ -2,7 +2,8 @@
  * has been compared with its hash.
  *
  * Its size is known before it is written and its bytes come in any order, each once: a row's numbers belong to columns
- * that lie far apart. Blocks that are not complete are kept in memory, one for each place at which somebody writes. */
+ * that lie far apart. Blocks that are not complete are kept in memory: one for each column, and one for each place
+ * where two columns meet. */
 #ifndef MANGROVE_SERVER_SNAPSHOT_FILE_H
 #define MANGROVE_SERVER_SNAPSHOT_FILE_H
 

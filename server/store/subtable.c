@@ -113,7 +113,7 @@ size_t subtable_bytes(const SubTable *s) {
 
 static void add_chunk(SubTable *s, RowShape shape, Slab *slab) {
     if (s->n_chunks == s->chunk_capacity) {
-        s->chunk_capacity += s->chunk_capacity / 2 + 1;
+        s->chunk_capacity += s->chunk_capacity / 8 + 1; /* wide rows are few to a chunk: each would pay for the slack */
         s->chunks = must_realloc(s->chunks, s->chunk_capacity * sizeof *s->chunks);
     }
     size_t bytes = ((size_t)shape.row_reals << shape.chunk_shift) * sizeof(real);
