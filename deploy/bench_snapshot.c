@@ -2,11 +2,10 @@
  *
  * DESIGN. The main thread is the store's: it pushes 4,000 random rows again and again and looks at the clock after each
  * push. A cut goes: a while undisturbed, the mark, pushes until the writer's thread is through, the end of the cut, and
- * a little more. Then the same number of bytes is written plainly, as dd does it, with nobody else at work. */
+ * a little more. After another while the same number of bytes is written plainly, as dd does it, with nobody else at
+ * work. */
 #include "deploy/bench_snapshot.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,10 +19,11 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/rng.h"
+#include "deploy/bench_disk.h"
 #include "server/snapshot.h"
 #include "server/snapshot_manifest.h"
 
-enum { WIDTH = 40, KEYS = 4000, STEPS = 1 << 26, SLOW_MS = 1, BLOCK = 1 << 20 };
+enum { WIDTH = 40, KEYS = 4000, STEPS = 1 << 26, SLOW_MS = 1 };
 static const double UNDISTURBED_S = 1, AFTER_S = 0.2, NEAR_MARK_S = 0.25;
 
 /* Of one cut. */
@@ -208,49 +208,34 @@ static Err cut_and_push(Bench *b, WriteJob *job, CutResult *r, double rows_per_s
     return err;
 }
 
-/* What dd bs=1M conv=fsync does. */
-static Err write_plainly(const Bench *b, size_t size, double *seconds) {
-    char *block = must_alloc(BLOCK);
-    memset(block, 0x5a, BLOCK);
-    double start = now_s();
-    int fd = open(b->plain, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool is_good = fd >= 0;
-    for (size_t done = 0; is_good && done < size;) {
-        ssize_t n = write(fd, block, size - done < BLOCK ? size - done : BLOCK);
-        is_good = n > 0;
-        done += is_good ? (size_t)n : 0;
-    }
-    is_good = is_good && fsync(fd) == 0;
-    Err err = is_good ? OK : err_fail(ERR_IO, "cannot write %s: %m", b->plain);
-    *seconds = now_s() - start;
-    if (fd >= 0)
-        close(fd);
-    free(block);
-    return err;
-}
-
-/* What was written is deleted, and nothing of it is left for the disk to do. */
 static void clean_up(const Bench *b) {
     unlink(b->file);
     unlink(b->plain);
+}
+
+/* What was written is deleted, nothing of it is left for the disk to do, and a while goes by: memory that was just
+ * given back can be faster to use again than other memory. */
+static Err settle(Bench *b, double *rows_per_s, double *push_s) {
+    clean_up(b);
     sync();
+    return push_undisturbed(b, UNDISTURBED_S, rows_per_s, push_s);
 }
 
 static Err measure_cut(Bench *b, CutResult *r) {
     double rows_per_s, push_s, plain_s;
     struct stat st;
     WriteJob job = {.bench = b};
-    clean_up(b);
-    Err err = push_undisturbed(b, UNDISTURBED_S, &rows_per_s, &push_s);
+    Err err = settle(b, &rows_per_s, &push_s);
     if (!err)
         err = cut_and_push(b, &job, r, rows_per_s, push_s);
     if (!err && job.err)
         err = err_fail(job.err, "%s", job.sentence);
     if (!err && stat(b->file, &st))
         err = err_fail(ERR_IO, "cannot read %s: %m", b->file);
-    clean_up(b);
     if (!err)
-        err = write_plainly(b, (size_t)st.st_size, &plain_s);
+        err = settle(b, &rows_per_s, &push_s);
+    if (!err)
+        err = bench_disk_write(b->plain, (uint64_t)st.st_size, &plain_s);
     if (err)
         return err;
     r->write_rate = (double)st.st_size / job.seconds;

@@ -13,8 +13,8 @@ static size_t round_up(size_t bytes) {
 }
 
 /* PROT_NONE: reserved addresses count nowhere as memory. */
-void copies_init(Copies *c, size_t copy_bytes, uint32_t n, size_t max_bytes) {
-    *c = (Copies){.copy_bytes = copy_bytes, .max_bytes = max_bytes};
+void copies_init(Copies *c, CopyBudget *budget, size_t copy_bytes, uint32_t n) {
+    *c = (Copies){.budget = budget, .copy_bytes = copy_bytes};
     if (n == 0)
         return;
     size_t bytes = round_up(n * copy_bytes);
@@ -32,7 +32,6 @@ void copies_free(Copies *c) {
     if (c->map)
         munmap(c->map, c->map_bytes);
     c->map = NULL;
-    atomic_store(&c->used_bytes, 0);
 }
 
 static void make_ready(Copies *c, size_t bytes) {
@@ -45,8 +44,9 @@ static void make_ready(Copies *c, size_t bytes) {
 }
 
 uint32_t copies_take(Copies *c, bool is_bounded) {
-    size_t used = atomic_load_explicit(&c->used_bytes, memory_order_relaxed) + c->copy_bytes;
-    if (is_bounded && used > c->max_bytes)
+    CopyBudget *b = c->budget;
+    size_t used = atomic_load_explicit(&b->used_bytes, memory_order_relaxed) + c->copy_bytes;
+    if (is_bounded && used > b->max_bytes)
         return 0;
     if (!c->unused)
         c->unused = atomic_exchange_explicit(&c->returned, 0, memory_order_acquire);
@@ -57,9 +57,9 @@ uint32_t copies_take(Copies *c, bool is_bounded) {
         copy = ++c->n_taken;
         make_ready(c, copy * c->copy_bytes);
     }
-    used = atomic_fetch_add_explicit(&c->used_bytes, c->copy_bytes, memory_order_relaxed) + c->copy_bytes;
-    if (used > atomic_load_explicit(&c->most_bytes, memory_order_relaxed)) /* nobody else raises it */
-        atomic_store_explicit(&c->most_bytes, used, memory_order_relaxed);
+    used = atomic_fetch_add_explicit(&b->used_bytes, c->copy_bytes, memory_order_relaxed) + c->copy_bytes;
+    if (used > atomic_load_explicit(&b->most_bytes, memory_order_relaxed)) /* nobody else raises it */
+        atomic_store_explicit(&b->most_bytes, used, memory_order_relaxed);
     return copy;
 }
 
@@ -69,5 +69,5 @@ void copies_give_back(Copies *c, uint32_t copy) {
         memcpy(copies_at(c, copy), &first, sizeof first);
     while (
         !atomic_compare_exchange_weak_explicit(&c->returned, &first, copy, memory_order_release, memory_order_relaxed));
-    atomic_fetch_sub_explicit(&c->used_bytes, c->copy_bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&c->budget->used_bytes, c->copy_bytes, memory_order_relaxed);
 }

@@ -1,5 +1,6 @@
-/* Room for copies of chunks while a cut lives: one thread takes and fills them, another gives them back. All are of one
- * size, numbered from 1. Addresses are reserved for as many as there may ever be, memory for those that were taken. */
+/* Room for copies of a table's rows while a cut lives: one thread takes and fills them, another gives them back. All are
+ * of one size, numbered from 1. Addresses are reserved for as many as there may ever be, memory is for those that were
+ * taken. */
 #ifndef MANGROVE_SERVER_STORE_COPIES_H
 #define MANGROVE_SERVER_STORE_COPIES_H
 
@@ -8,21 +9,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What the copies of all tables may take together. */
+typedef struct CopyBudget {
+    size_t max_bytes;
+    _Atomic size_t used_bytes, most_bytes; /* now; ever */
+} CopyBudget;
+
 typedef struct Copies {
-    char *map, *first;                                    /* as mapped; as aligned to a huge page */
-    size_t map_bytes, copy_bytes, max_bytes, ready_bytes; /* ready: may be written to */
-    uint32_t n_taken;                                     /* ever; the taker's */
-    uint32_t unused;                                      /* a list of those that came back; the taker's */
-    _Atomic uint32_t returned;                            /* a list: the giver adds, the taker takes all of it */
-    _Atomic size_t used_bytes, most_bytes;
+    CopyBudget *budget;
+    char *map, *first;                         /* as mapped; as aligned to a huge page */
+    size_t map_bytes, copy_bytes, ready_bytes; /* ready: may be written to */
+    uint32_t n_taken;                          /* ever; the taker's */
+    uint32_t unused;                           /* a list of those that came back; the taker's */
+    _Atomic uint32_t returned;                 /* a list: the giver adds, the taker takes all of it */
 } Copies;
 
-/* n: how many may be taken, not counting those that came back before. max_bytes: what is_bounded respects. */
-void copies_init(Copies *c, size_t copy_bytes, uint32_t n, size_t max_bytes);
-/* Nobody uses a copy any more. The statistics stay. */
-void copies_free(Copies *c);
+/* n: the most that are ever taken, not counting those that came back before. */
+void copies_init(Copies *c, CopyBudget *budget, size_t copy_bytes, uint32_t n);
+void copies_free(Copies *c); /* nobody takes or uses one any more */
 
-/* The taker's thread. 0: is_bounded and the limit is reached. */
+/* The taker's thread, one for all that share a budget. 0: is_bounded and the budget is used up. */
 uint32_t copies_take(Copies *c, bool is_bounded);
 /* The giver's thread. */
 void copies_give_back(Copies *c, uint32_t copy);

@@ -1,4 +1,4 @@
-/* Copy-on-write of one sub-table's chunks. */
+/* Copy-on-write of one sub-table's rows. */
 #include "server/store/guard.h"
 
 #include <assert.h>
@@ -22,8 +22,13 @@ static uint32_t rows_in(const Guard *g, uint32_t chunk) {
     return left < 1u << shift ? left : 1u << shift;
 }
 
-static size_t bytes_in(const Guard *g, uint32_t chunk) {
-    return (size_t)rows_in(g, chunk) * g->terms->shape.row_reals * sizeof(real);
+static RowCopy *copy_at(const Guard *g, uint32_t copy) {
+    return copies_at(g->terms->copies, copy);
+}
+
+/* Of the list of the chunk's copies. */
+static uint32_t first_copy(const Guard *g, const Chunk *c) {
+    return c->touched == g->terms->generation ? c->copy : 0;
 }
 
 /* Of chunks that are not captured yet. */
@@ -35,6 +40,7 @@ static bool is_held(const Guard *g, uint32_t chunk) {
 /* ---- the writer ------------------------------------------------------------------------------------------------- */
 
 void guard_init(Guard *g, const GuardTerms *terms, SubTable *sub) {
+    assert(terms->shape.chunk_shift <= 5); /* a bit for each row of a chunk */
     *g = (Guard){.terms = terms, .sub = sub, .n_rows = sub->n_rows};
     pthread_mutex_init(&g->lock, NULL);
     sub->guard = g;
@@ -53,29 +59,42 @@ void guard_leave(Guard *g) {
     pthread_mutex_unlock(&g->lock);
 }
 
-/* 0: none is needed, or none to be had. */
-static uint32_t copy_aside(Guard *g, uint32_t chunk, bool is_bounded) {
-    uint32_t copy = copies_take(g->terms->copies, is_bounded);
-    if (copy)
-        memcpy(copies_at(g->terms->copies, copy), g->sub->chunks[chunk].rows, bytes_in(g, chunk));
-    return copy;
+static void set_touched(const Guard *g, Chunk *c, uint32_t copy) {
+    c->touched = g->terms->generation;
+    c->copy = copy;
 }
 
-bool guard_touch(Guard *g, uint32_t chunk, bool is_bounded) {
+/* Of a chunk that the reader has still to take. False: no room. */
+static bool copy_row(const Guard *g, Chunk *c, uint32_t row, bool is_bounded) {
+    uint32_t first = first_copy(g, c), row_reals = g->terms->shape.row_reals;
+    for (uint32_t i = first; i; i = copy_at(g, i)->next)
+        if (copy_at(g, i)->row == row)
+            return true;
+    uint32_t number = copies_take(g->terms->copies, is_bounded);
+    if (!number)
+        return false;
+    RowCopy *copy = copy_at(g, number);
+    copy->next = first;
+    copy->row = row;
+    memcpy(copy->values, c->rows + (size_t)row * row_reals, row_reals * sizeof(real));
+    set_touched(g, c, number);
+    return true;
+}
+
+/* Where a row is added to a chunk of the cut a neighbour is copied: only what has copies is seen to be in the cut. */
+bool guard_touch(Guard *g, uint32_t place, bool is_bounded) {
+    uint32_t shift = g->terms->shape.chunk_shift, chunk = place >> shift;
     Chunk *c = &g->sub->chunks[chunk];
-    assert(c->touched != g->terms->generation);
+    bool is_safe = true;
     if (atomic_load_explicit(&g->is_done, memory_order_acquire)) {
-        c->touched = g->terms->generation;
+        set_touched(g, c, 0);
         return true;
     }
     guard_enter(g);
-    bool needs_copy = chunk >= g->n_captured && chunk < chunk_count(g) && is_held(g, chunk);
-    uint32_t copy = needs_copy ? copy_aside(g, chunk, is_bounded) : 0;
-    bool is_safe = copy || !needs_copy;
-    if (is_safe) {
-        c->copy = copy;
-        c->touched = g->terms->generation;
-    }
+    if (chunk >= g->n_captured && chunk < chunk_count(g) && is_held(g, chunk))
+        is_safe = copy_row(g, c, (place < g->n_rows ? place : g->n_rows - 1) & ((1u << shift) - 1), is_bounded);
+    else
+        set_touched(g, c, 0);
     guard_leave(g);
     return is_safe;
 }
@@ -139,18 +158,34 @@ static void sort_rows(const Guard *g, Capture *c) {
     subtable_sort(c->places, c->scratch, n);
 }
 
-/* The next chunk, if it is in the cut; gives its copy's memory back. Returns the bytes copied. */
+/* Rows that have copies, which the writer may be changing now. Gives the copies' memory back. Returns a bit per row. */
+static uint32_t take_copies(const Guard *g, const Chunk *chunk, real *out) {
+    uint32_t row_reals = g->terms->shape.row_reals, rows = 0;
+    for (uint32_t i = first_copy(g, chunk), next; i; i = next) {
+        const RowCopy *copy = copy_at(g, i);
+        next = copy->next;
+        rows |= 1u << copy->row;
+        memcpy(out + (size_t)copy->row * row_reals, copy->values, row_reals * sizeof(real));
+        copies_give_back(g->terms->copies, i);
+    }
+    return rows;
+}
+
+/* The next chunk, if it is in the cut. Returns the bytes copied. */
 static size_t capture_chunk(Guard *g, Capture *c) {
-    uint32_t i = g->n_captured++, first = c->first_places[i];
+    uint32_t i = g->n_captured++, first = c->first_places[i], n = rows_in(g, i);
+    size_t row_reals = g->terms->shape.row_reals;
     if (first == UINT32_MAX)
         return 0;
     const Chunk *chunk = &g->sub->chunks[i];
-    uint32_t copy = chunk->touched == g->terms->generation ? chunk->copy : 0;
-    memcpy(c->rows + (size_t)first * g->terms->shape.row_reals, copy ? copies_at(g->terms->copies, copy) : chunk->rows,
-           bytes_in(g, i));
-    if (copy)
-        copies_give_back(g->terms->copies, copy);
-    return bytes_in(g, i);
+    real *out = c->rows + first * row_reals;
+    uint32_t taken = take_copies(g, chunk, out);
+    if (!taken)
+        memcpy(out, chunk->rows, n * row_reals * sizeof(real));
+    for (uint32_t row = 0; taken && row < n; row++)
+        if (!(taken >> row & 1))
+            memcpy(out + row * row_reals, chunk->rows + row * row_reals, row_reals * sizeof(real));
+    return n * row_reals * sizeof(real);
 }
 
 static void capture_chunks(Guard *g, Capture *c) {

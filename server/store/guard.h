@@ -2,13 +2,14 @@
  *
  * DESIGN. Two threads, the store's (the writer) and the cut's reader. Under the guard's lock: the sub-table's index and
  * its array of chunks, as far as the writer changes them and the reader looks at them; `touched` and `copy` of chunks;
- * n_captured. Not under the lock: what lies in the rows. The writer changes a chunk only when it bears the cut's
- * generation, and it comes to bear it in guard_touch alone, which first copies the chunk aside if the reader has still
- * to come there; the reader copies what bears an older generation, under the lock, and of the others only the copies.
- * So a push pays for the lock once per chunk and cut, and once is_done is set not at all.
+ * n_captured. Not under the lock: what lies in the rows. The writer changes a row only after guard_touch, which first
+ * copies it aside if the reader has still to come there; the reader copies, under the lock, the rows that have no copy,
+ * and of the others the copies. Rows are copied one by one: whole chunks were eight times as much in a push of rows all
+ * over the store, and most of that is memory never used before, the dearest there is. A push pays for the lock once per
+ * row of chunks that the reader has still to take, and once per other chunk.
  *
  * A chunk is in the cut if it had rows when the cut began and was touched in the generation `base` or later; that
- * stays visible after it was touched again: it then has a copy. */
+ * stays visible after it was touched again: it then has copies. */
 #ifndef MANGROVE_SERVER_STORE_GUARD_H
 #define MANGROVE_SERVER_STORE_GUARD_H
 
@@ -18,6 +19,13 @@
 
 #include "server/store/copies.h"
 #include "server/store/subtable.h"
+
+/* The copy of a row. */
+typedef struct RowCopy {
+    uint32_t next; /* of the same chunk, 0: none */
+    uint32_t row;  /* in the chunk */
+    real values[];
+} RowCopy;
 
 /* What the guards of a table have in common. */
 typedef struct GuardTerms {
@@ -42,8 +50,13 @@ void guard_free(Guard *g);
 /* Around changes of the index and of the array of chunks. */
 void guard_enter(Guard *g);
 void guard_leave(Guard *g);
-/* Before the first change of a chunk in this generation, which it bears afterwards. False: no room for its copy. */
-bool guard_touch(Guard *g, uint32_t chunk, bool is_bounded);
+/* Before the row at this place changes or is added; its chunk bears the cut's generation afterwards. False: no room for
+ * a copy. */
+bool guard_touch(Guard *g, uint32_t place, bool is_bounded);
+/* Rows of this chunk may change without guard_touch. */
+static inline bool guard_is_free(const Chunk *chunk, uint32_t generation) {
+    return chunk->touched == generation && !chunk->copy;
+}
 
 /* ---- the reader's thread */
 

@@ -8,7 +8,7 @@
 #include "common/log.h"
 #include "server/store/guard.h"
 
-/* A push that a cut makes copy a chunk for each of its rows is to last milliseconds. */
+/* A chunk is what an increment holds whole, and the last one of each sub-table is half empty. */
 enum { SPARSE_CHUNK_SHIFT = 4, SPARSE_CHUNK_BYTES = 4 << 10, CACHE_LINE = 64 };
 
 #ifdef MANGROVE_DOUBLE
@@ -151,10 +151,10 @@ bool rowtable_protect(RowTable *tables, const uint64_t *keys, uint32_t n, bool i
         if (!sub || !sub->guard)
             continue;
         int64_t place = p.places[i] == SUBTABLE_NONE ? sub->n_rows : p.places[i]; /* a new row changes its chunk too */
-        uint32_t chunk = (uint32_t)((uint64_t)place >> t->shape.chunk_shift);
-        if (chunk == sub->n_chunks || sub->chunks[chunk].touched == t->generation)
+        const Chunk *chunk = subtable_chunk(sub, t->shape, place);
+        if (chunk == sub->chunks + sub->n_chunks || guard_is_free(chunk, t->generation))
             continue;
-        if (!guard_touch(sub->guard, chunk, is_bounded))
+        if (!guard_touch(sub->guard, (uint32_t)place, is_bounded))
             return false;
     }
     return true;

@@ -13,12 +13,13 @@ struct StoreCut {
     bool only_touched;
     uint32_t generation;
     GuardTerms terms[SCHEMA_MAX_TABLES];
-    Copies copies;
+    CopyBudget budget;
+    Copies copies[SCHEMA_MAX_TABLES];
     Guard *guards; /* (n_guards) by table and slot */
     Guard **slots; /* (n_tables, N_SLOTS) into guards, NULL: has no rows */
     uint32_t n_guards;
     /* the reader's */
-    uint32_t n_left; /* guards not yet read */
+    uint32_t n_left[SCHEMA_MAX_TABLES]; /* guards not yet read */
     Capture capture;
 };
 
@@ -35,10 +36,15 @@ static uint32_t count_guards(const Store *s) {
     return n;
 }
 
-/* Returns the chunks of the table. */
-static uint32_t guard_table(StoreCut *cut, int table) {
-    const RowTable *t = &cut->store->tables[table];
-    uint32_t n_chunks = 0;
+static void guard_table(StoreCut *cut, int table) {
+    RowTable *t = &cut->store->tables[table];
+    size_t copy_bytes = sizeof(RowCopy) + t->shape.row_reals * sizeof(real);
+    uint32_t n_rows = 0;
+    t->generation = cut->generation;
+    cut->terms[table] = (GuardTerms){.shape = t->shape,
+                                     .generation = cut->generation,
+                                     .base = cut->only_touched ? cut->store->base : 0,
+                                     .copies = &cut->copies[table]};
     for (int slot = 0; slot < N_SLOTS; slot++) {
         if (slot + AHEAD < N_SLOTS)
             __builtin_prefetch(t->slots[slot + AHEAD], 1);
@@ -48,39 +54,21 @@ static uint32_t guard_table(StoreCut *cut, int table) {
         Guard *g = &cut->guards[cut->n_guards++];
         guard_init(g, &cut->terms[table], sub);
         cut->slots[(size_t)table * N_SLOTS + (size_t)slot] = g;
-        n_chunks += sub->n_chunks;
+        cut->n_left[table]++;
+        n_rows += sub->n_rows;
     }
-    return n_chunks;
-}
-
-/* Enough for a chunk of any of the tables. */
-static size_t copy_bytes(const Store *s) {
-    size_t most = sizeof(uint32_t);
-    for (int i = 0; i < s->schema->n_tables; i++) {
-        RowShape shape = s->tables[i].shape;
-        size_t bytes = ((size_t)shape.row_reals << shape.chunk_shift) * sizeof(real);
-        most = bytes > most ? bytes : most;
-    }
-    return most;
+    copies_init(&cut->copies[table], &cut->budget, copy_bytes, n_rows);
 }
 
 StoreCut *store_cut_begin(Store *s, bool only_touched, size_t max_copy_bytes) {
     assert(!s->cut);
     StoreCut *cut = must_calloc(1, sizeof *cut);
-    uint32_t n_chunks = 0;
     *cut = (StoreCut){.store = s, .only_touched = only_touched, .generation = ++s->generation};
+    cut->budget.max_bytes = max_copy_bytes;
     cut->guards = must_alloc((count_guards(s) + 1) * sizeof *cut->guards);
     cut->slots = must_calloc((size_t)s->schema->n_tables * N_SLOTS + 1, sizeof(Guard *));
-    for (int i = 0; i < s->schema->n_tables; i++) {
-        s->tables[i].generation = cut->generation;
-        cut->terms[i] = (GuardTerms){.shape = s->tables[i].shape,
-                                     .generation = cut->generation,
-                                     .base = only_touched ? s->base : 0,
-                                     .copies = &cut->copies};
-        n_chunks += guard_table(cut, i);
-    }
-    copies_init(&cut->copies, copy_bytes(s), n_chunks, max_copy_bytes);
-    cut->n_left = cut->n_guards;
+    for (int i = 0; i < s->schema->n_tables; i++)
+        guard_table(cut, i);
     s->cut = cut;
     return cut;
 }
@@ -96,7 +84,8 @@ void store_cut_end(StoreCut **out, bool is_base) {
     if (is_base)
         cut->store->base = cut->generation;
     cut->store->cut = NULL;
-    copies_free(&cut->copies);
+    for (int i = 0; i < cut->store->schema->n_tables; i++)
+        copies_free(&cut->copies[i]);
     capture_free(&cut->capture);
     free(cut->guards);
     free(cut->slots);
@@ -105,8 +94,8 @@ void store_cut_end(StoreCut **out, bool is_base) {
 }
 
 StoreCutStats store_cut_stats(const StoreCut *cut) {
-    return (StoreCutStats){.copied_bytes = atomic_load_explicit(&cut->copies.used_bytes, memory_order_relaxed),
-                           .max_copied_bytes = atomic_load_explicit(&cut->copies.most_bytes, memory_order_relaxed)};
+    return (StoreCutStats){.copied_bytes = atomic_load_explicit(&cut->budget.used_bytes, memory_order_relaxed),
+                           .max_copied_bytes = atomic_load_explicit(&cut->budget.most_bytes, memory_order_relaxed)};
 }
 
 /* ---- the reader's thread ---------------------------------------------------------------------------------------- */
@@ -129,8 +118,8 @@ void store_cut_visit(StoreCut *cut, int table, uint32_t slot, StoreVisit visit, 
     if (!g)
         return;
     guard_capture(g, c);
-    if (--cut->n_left == 0)
-        copies_free(&cut->copies); /* here: giving back much memory takes time */
+    if (--cut->n_left[table] == 0)
+        copies_free(&cut->copies[table]); /* here: giving back much memory takes time */
     for (uint32_t i = 0; i < c->n_rows; i++)
         visit(ctx, key_of(table, c->places[i].row),
               c->rows + (size_t)c->places[i].place * cut->terms[table].shape.row_reals);

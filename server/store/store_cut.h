@@ -1,15 +1,16 @@
 /* A cut: the rows of a store as they are at one moment, read by one other thread while the store's own thread goes on
- * pulling and pushing. Block copy-on-write in user space; the block is a sub-table's chunk.
+ * pulling and pushing. Copy-on-write in user space, row by row; guard.h says how.
  *
  * DESIGN. Two threads. The *store's* calls store_cut_begin, everything in store.h, and store_cut_end; the *reader*, one
  * thread, calls the rest in between. Beginning a cut costs one pass over the sub-tables, not over the rows. Before the
- * store's thread first changes a chunk that the reader has not yet taken, it copies it aside; the reader takes the
- * copy, or else the chunk itself, and gives the copy's memory back. Rows that are created after the beginning are not
- * in the cut. Copies are bounded: a push that would need more room than max_copy_bytes is not applied (PUSH_WAIT) and
- * must be tried again once the reader has got on; one push alone is never refused while no copy is held.
+ * store's thread first changes a row that the reader has not yet taken, it copies it aside; the reader takes the copy,
+ * or else the row itself, and gives the copy's memory back. Rows that are created after the beginning are not in the
+ * cut. Copies are bounded: a push that would need more room than max_copy_bytes is not applied (PUSH_WAIT) and must be
+ * tried again once the reader has got on; one push alone is never refused while no copy is held. What a push that waits
+ * has copied stays copied, so that it gets on too.
  *
- * The store also remembers which chunks were touched since the last cut that became a *base* (a full snapshot): a cut
- * of the touched chunks alone is what an incremental snapshot holds. */
+ * The store also remembers which chunks of rows were touched since the last cut that became a *base* (a full snapshot):
+ * a cut of the touched chunks alone is what an incremental snapshot holds. */
 #ifndef MANGROVE_SERVER_STORE_STORE_CUT_H
 #define MANGROVE_SERVER_STORE_STORE_CUT_H
 

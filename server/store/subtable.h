@@ -6,7 +6,7 @@
  * index grows by half and stays under 6/7 full.
  *
  * The rows lie in chunks of a fixed number of rows, cut from the table's slab: rows do not move, growth copies nothing
- * but the index, and the chunk is the unit of copy-on-write (guard.h). What lies in a row is the caller's business. */
+ * but the index, and the chunk is what remembers its last change. What lies in a row is the caller's business. */
 #ifndef MANGROVE_SERVER_STORE_SUBTABLE_H
 #define MANGROVE_SERVER_STORE_SUBTABLE_H
 
@@ -29,7 +29,7 @@ _Static_assert(sizeof(SubTableGroup) == 64, "a group is a cache line");
 typedef struct Chunk {
     real *rows;
     uint32_t touched; /* the generation of the store (store_parts.h) in which it was last changed */
-    uint32_t copy;    /* where it was touched while a cut lives: its copy (guard.h), 0: there is none */
+    uint32_t copy;    /* where it was touched while a cut lives: the first copy of a row of it (guard.h), 0: none */
 } Chunk;
 
 typedef struct SubTable {
