@@ -1,12 +1,12 @@
 /* mangrove verify: are snapshots whole? */
 #include <argp.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "common/log.h"
 #include "deploy/commands.h"
+#include "deploy/json_output.h"
 #include "server/snapshot_list.h"
 #include "server/snapshot_verify.h"
 
@@ -36,24 +36,15 @@ static void print_check(const SnapshotCheck *c) {
     fflush(stdout);
 }
 
-static json_t *text_json(const char *text) {
-    json_t *json = text ? json_string(text) : NULL; /* NULL: not UTF-8 */
-    return json ? json : json_null();
-}
-
 static void print_json(const SnapshotCheck *c) {
     json_t *faults = json_array();
     for (size_t i = 0; i < c->n_faults; i++)
-        json_array_append_new(faults, text_json(c->faults[i]));
-    json_t *json = json_pack("{s:o, s:s, s:I, s:I, s:f, s:f, s:b, s:o, s:o}", "snapshot", text_json(c->dir), "verdict",
-                             verdict_name(c->verdict), "files", (json_int_t)c->n_files, "bytes", (json_int_t)c->n_bytes,
-                             "seconds", (double)c->elapsed_us / 1e6, "gb_per_s", rate_of(c), "evaluated",
-                             (int)c->is_evaluated, "base", text_json(c->base), "faults", faults);
-    if (json_dumpf(json, stdout, JSON_COMPACT))
-        log_die(ERR_IO, "cannot write to stdout: %m");
-    putchar('\n');
-    fflush(stdout);
-    json_decref(json);
+        json_array_append_new(faults, json_output_text(c->faults[i]));
+    json_t *json = json_pack("{s:o, s:s, s:I, s:I, s:f, s:f, s:b, s:o, s:o}", "snapshot", json_output_text(c->dir),
+                             "verdict", verdict_name(c->verdict), "files", (json_int_t)c->n_files, "bytes",
+                             (json_int_t)c->n_bytes, "seconds", (double)c->elapsed_us / 1e6, "gb_per_s", rate_of(c),
+                             "evaluated", (int)c->is_evaluated, "base", json_output_text(c->base), "faults", faults);
+    json_output_line(json, JSON_DOUBLE_DIGITS);
 }
 
 /* ---- the command ---------------------------------------------------------------------------------------------- */
@@ -79,7 +70,7 @@ static Err verify(const VerifyArguments *a) {
         (a->is_json ? print_json : print_check)(&checks[i]);
     }
     if (list.n_unfinished)
-        log_info("%s: %zu directories have no manifest: snapshots that were not finished", a->dir, list.n_unfinished);
+        log_info("%s: snapshots that were not finished (without a manifest): %zu", a->dir, list.n_unfinished);
     if (e == OK && list.n == 0)
         e = err_fail(ERR_IO, "%s: the run has no snapshot", a->dir);
     if (e == OK)

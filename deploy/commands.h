@@ -22,9 +22,11 @@
       "mangrove evaluate runs/quickstart/snapshots/epoch-0003 --data data/quickstart")                                 \
     X(recommend, "print the best items for a user or a history",                                                       \
       "mangrove recommend runs/quickstart --data data/quickstart --domain A --user u17 --k 5")                         \
-    X(verify, "check every byte of a snapshot, or of all of a run", "mangrove verify runs/quickstart")                 \
     X(export, "write a snapshot's tables as npy, safetensors, vec or tsv, with names",                                 \
       "mangrove export runs/quickstart --to npy --out exports/quickstart")                                             \
+    X(inspect, "show what is in a snapshot: origin, tables, norms, metrics, rows", "mangrove inspect runs/quickstart") \
+    X(verify, "check every byte of a snapshot, or of all of a run", "mangrove verify runs/quickstart")                 \
+    X(diff, "compare the rows of two snapshots", "mangrove diff runs/quickstart/snapshots/epoch-0001 runs/quickstart") \
     X(bench, "measure: step, one process training as fast as it can",                                                  \
       "mangrove bench step configs/amazon.yaml --batch 200")                                                           \
     X(config, "show the effective configuration and what a run will cost",                                             \

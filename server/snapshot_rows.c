@@ -29,15 +29,6 @@ struct SnapshotRows {
 
 /* ---- files ---------------------------------------------------------------------------------------------------- */
 
-static Err no_such_table(const Snapshot *s, const Schema *schema, const char *table) {
-    char names[512] = "";
-    for (int i = 0; i < schema->n_tables; i++) {
-        size_t used = strlen(names);
-        snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", schema->tables[i].name);
-    }
-    return err_fail(ERR_DATA, "%s: has no table %s; its tables are %s", s->dir, table, names);
-}
-
 static Err open_files(SnapshotRows *r, const Snapshot *s, const Schema *schema, const char *table) {
     Err e = OK;
     for (size_t i = 0; i < s->n_files && e == OK; i++) {
@@ -119,13 +110,13 @@ static void build_index(SnapshotRows *r) {
 /* ---- opening -------------------------------------------------------------------------------------------------- */
 
 static Err open_table(SnapshotRows *r, const Snapshot *s, const Schema *schema, const char *name) {
-    int number = schema_find_table(schema, name);
-    if (number < 0)
-        return no_such_table(s, schema, name);
-    const Table *table = &schema->tables[number];
-    Err e = open_chain(r, s, schema, name);
+    int number;
+    Err e = snapshot_schema_table(s, schema, name, &number);
+    if (e == OK)
+        e = open_chain(r, s, schema, name);
     if (e != OK)
         return e;
+    const Table *table = &schema->tables[number];
     r->width = table->width;
     r->n_columns = r->n_files ? r->files[0].n_columns : 1;
     for (uint32_t i = 0; i < r->n_columns; i++)

@@ -62,3 +62,15 @@ Err snapshot_schema(const Snapshot *s, Schema *out) {
     schema_finish(out);
     return OK;
 }
+
+Err snapshot_schema_table(const Snapshot *s, const Schema *schema, const char *name, int *table) {
+    char names[SCHEMA_MAX_TABLES * (SCHEMA_NAME + 2)] = "";
+    *table = schema_find_table(schema, name);
+    if (*table >= 0)
+        return OK;
+    for (int i = 0; i < schema->n_tables; i++) {
+        strcat(names, i ? ", " : "");
+        strcat(names, schema->tables[i].name);
+    }
+    return err_fail(ERR_DATA, "%s: has no table %s; its tables are %s", s->dir, name, names);
+}

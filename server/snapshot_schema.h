@@ -10,4 +10,7 @@
  * schema_initial_row() of this schema means nothing. ERR_CORRUPT where the list is no schema. */
 Err snapshot_schema(const Snapshot *s, Schema *out) MUST_CHECK;
 
+/* The number of the table of this name. ERR_DATA with the names that there are. */
+Err snapshot_schema_table(const Snapshot *s, const Schema *schema, const char *name, int *table) MUST_CHECK;
+
 #endif
