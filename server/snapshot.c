@@ -181,12 +181,10 @@ Err snapshot_write_evaluation(const char *dir, const EpochResult *result, const 
     json_t *json =
         json_pack("{s:s, s:I, s:o, s:o}", "manifest", hash, "epoch", (json_int_t)result->epoch, "A",
                   domain_json(result, DOMAIN_A, &config->eval), "B", domain_json(result, DOMAIN_B, &config->eval));
-    char *text = json_dumps(json, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
-    char *path = snapshot_path(dir, "evaluation.json");
+    char *text = snapshot_manifest_text(json), *path = snapshot_path(dir, "evaluation.json");
     e = write_file_durably(path, text, strlen(text));
     free(path);
     free(text);
-    json_decref(json);
     return e;
 }
 

@@ -1,7 +1,8 @@
 /* Snapshots on disk. One directory each:
  *
  *   manifest.json                    renamed in last: the commit
- *   evaluation.json                  metrics of the pass after it: beside the manifest, with its hash
+ *   evaluation.json                  metrics of the pass after it: beside the manifest, with its hash and, at
+ *                                    the end, its own (from version 2 of the manifest on)
  *   server-<rank>.<table>.safetensors  one per server and table (only tables with rows)
  *
  * A table's file is a safetensors file whose data start at a multiple of 64 bytes; rows sorted by (slot, row):

@@ -67,12 +67,12 @@ static bool read_hash(const char *text, uint64_t *hash) {
     return true;
 }
 
-static Err check_hash(Snapshot *s, const char *text, size_t size, const char *source) {
+Err snapshot_manifest_check(const char *text, size_t size, const char *source, uint64_t *hash) {
     const char *tail = text + size - HASH_TAIL, *digits = tail + sizeof HASH_BEFORE - 1;
-    if (size < HASH_TAIL || memcmp(tail, HASH_BEFORE, sizeof HASH_BEFORE - 1) != 0 || !read_hash(digits, &s->hash) ||
+    if (size < HASH_TAIL || memcmp(tail, HASH_BEFORE, sizeof HASH_BEFORE - 1) != 0 || !read_hash(digits, hash) ||
         memcmp(digits + SNAPSHOT_HASH_DIGITS, HASH_BEHIND, sizeof HASH_BEHIND - 1) != 0)
-        return err_fail(ERR_CORRUPT, "%s: cut short or no manifest: it does not end with its hash", source);
-    if (XXH3_64bits(text, size - HASH_TAIL) != s->hash)
+        return err_fail(ERR_CORRUPT, "%s: cut short or none of ours: it does not end with its hash", source);
+    if (XXH3_64bits(text, size - HASH_TAIL) != *hash)
         return err_fail(ERR_CORRUPT, "%s: its text does not have the hash that it ends with", source);
     return OK;
 }
@@ -289,7 +289,7 @@ static Err read_texts(Snapshot *s, const char *source) {
 
 Err snapshot_manifest_parse(Snapshot *s, const char *text, size_t size, const char *source) {
     json_error_t json_error;
-    Err e = check_hash(s, text, size, source);
+    Err e = snapshot_manifest_check(text, size, source, &s->hash);
     if (e != OK)
         return e;
     s->json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &json_error);

@@ -73,8 +73,10 @@ char *snapshot_path(const char *dir, const char *name);
 json_t *snapshot_tensors_json(const Schema *schema);
 void snapshot_hash_text(uint64_t hash, char text[SNAPSHOT_HASH_DIGITS + 1]);
 
-/* Closes the text with its hash; takes the reference. Caller frees the text. */
+/* Closes the text with its hash; takes the reference. Caller frees the text. evaluation.json is closed so too. */
 char *snapshot_manifest_text(json_t *manifest);
+/* Does a text end with its own hash? ERR_CORRUPT. */
+Err snapshot_manifest_check(const char *text, size_t size, const char *source, uint64_t *hash) MUST_CHECK;
 /* Checks everything. source names it in messages; ERR_CORRUPT. s->dir is the caller's to set. */
 Err snapshot_manifest_parse(Snapshot *s, const char *text, size_t size, const char *source) MUST_CHECK;
 

@@ -47,22 +47,33 @@ static uint64_t clock_us(void) {
 
 /* ---- evaluation.json ------------------------------------------------------------------------------------------ */
 
-static Err check_evaluation(const Snapshot *s, const char *path) {
-    char hash[SNAPSHOT_HASH_DIGITS + 1], *text;
+/* Beside a manifest of version 1 it has no hash of its own. */
+static Err check_evaluation_text(const Snapshot *s, const char *path, const char *text, size_t size) {
+    char want[SNAPSHOT_HASH_DIGITS + 1];
     json_error_t json_error;
-    size_t size;
-    Err e = read_file(path, MAX_EVALUATION, &text, &size);
+    uint64_t hash;
+    Err e = s->has_standing ? snapshot_manifest_check(text, size, path, &hash) : OK;
     if (e != OK)
         return e;
-    snapshot_hash_text(s->hash, hash);
+    snapshot_hash_text(s->hash, want);
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &json_error);
     const char *found = json_string_value(json_object_get(json, "manifest"));
     if (!json)
         e = err_fail(ERR_CORRUPT, "%s: line %d: %s", path, json_error.line, json_error.text);
-    else if (!found || strcmp(found, hash) != 0)
+    else if (!found || strcmp(found, want) != 0)
         e = err_fail(ERR_CORRUPT, "%s: belongs to the manifest with the hash %s, this one has %s", path,
-                     found ? found : "that it does not name", hash);
+                     found ? found : "that it does not name", want);
     json_decref(json);
+    return e;
+}
+
+static Err check_evaluation(const Snapshot *s, const char *path) {
+    char *text;
+    size_t size;
+    Err e = read_file(path, MAX_EVALUATION, &text, &size);
+    if (e != OK)
+        return e;
+    e = check_evaluation_text(s, path, text, size);
     free(text);
     return e;
 }

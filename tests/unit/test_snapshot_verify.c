@@ -199,7 +199,13 @@ static void an_evaluation_that_is_damaged_or_of_another_manifest_is_found(void *
     assert_fault(dir, "evaluation.json: belongs to the manifest with the hash");
     assert_whole(other, 6);
     write_evaluation(s, dir);
-    assert_int_equal(truncate(path, (off_t)file_size(path) - 3), 0);
+    size_t size = file_size(path);
+    for (size_t at = 0; at < size; at += 7) { /* reading the rows each time is what takes time */
+        flip_bit(path, at, (int)(at % 8));
+        assert_fault(dir, "evaluation.json: ");
+        flip_bit(path, at, (int)(at % 8));
+    }
+    assert_int_equal(truncate(path, (off_t)size - 3), 0);
     assert_fault(dir, "evaluation.json: ");
     snap_close(s);
 }
