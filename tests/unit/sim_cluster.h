@@ -13,6 +13,7 @@
 #include "common/options.h"
 #include "server/scheduler.h"
 #include "server/session.h"
+#include "tests/unit/sim_snapshot.h"
 #include "tests/unit/sim_worker.h"
 
 enum {
@@ -23,7 +24,7 @@ enum {
     SIM_DEAD_MS = 2500,        /* more than a tick may advance a clock after a pause, with room */
     SIM_LIMIT_MS = 300 * 1000, /* by then every run has ended: deadlines are at most 60 s */
     SIM_CHUNKS = 3,
-    SIM_BITMAP = 16,
+    SIM_CONTROL = 1000, /* from here on peers that only ask */
     SIM_MAX_EFFECTS = 64,
     SIM_GHOST = SIM_MAX_NODES - 1, /* the node that sends what others sent, again: see sim_haunt */
     SIM_MAX_GHOSTS = 16,
@@ -37,15 +38,20 @@ typedef struct SimOptions {
     int ranks; /* 0: async */
     int servers, workers, prefetch, epochs;
     bool has_snapshots;
-    int n_kills, n_pauses, n_joins; /* of workers, at random moments */
-    bool stops;                     /* the run is asked to stop at a random moment */
-    int kills_node;                 /* scheduler or server; -1: none */
+    int every_steps, full_every, n_asks; /* of snapshots in the middle of epochs; asked for at random moments */
+    bool fails, loses;                   /* some writes and commits fail; messages of cuts are lost */
+    int n_kills, n_pauses, n_joins;      /* of workers, at random moments */
+    bool no_ghosts;                      /* no pushes that nobody computed */
+    bool stops;                          /* the run is asked to stop at a random moment */
+    int kills_node;                      /* scheduler or server; -1: none */
 } SimOptions;
 
 typedef enum SimEffectKind {
     SIM_WRITTEN,
     SIM_COMMITTED,
     SIM_RANK,
+    SIM_LOADED,
+    SIM_ASK,
     SIM_KILL,
     SIM_PAUSE,
     SIM_JOIN,
@@ -66,8 +72,11 @@ typedef struct SimServer {
     Session *session;
     bool is_ended;
     Err code;
-    uint8_t marked[N_DOMAINS][SIM_BITMAP]; /* bits when its files were written */
-    uint64_t marked_t[N_DOMAINS];
+    uint8_t marked[N_DOMAINS][SIM_BITMAP];     /* bits when it marked */
+    uint64_t marked_t[N_DOMAINS], marked_rows; /* likewise, and the hash of all its rows */
+    StoreCut *cut;
+    SimRows written;
+    const SessionLoad *load;
 } SimServer;
 
 /* What a run came to. */
@@ -77,6 +86,7 @@ typedef struct SimResult {
     uint64_t rows, metrics; /* hashes of all rows with their state, and of the epochs' results */
     uint32_t n_epochs;
     uint64_t n_undone, n_repairs, n_killed, n_refused_marks, n_haunted, end_ms, n_events;
+    uint64_t n_in_epochs, n_incremental, n_failed, n_lost; /* snapshots in the middle of epochs, .. */
 } SimResult;
 
 typedef struct SimCluster {
@@ -99,6 +109,10 @@ typedef struct SimCluster {
     SimEffect effects[SIM_MAX_EFFECTS];
     Message *ghosts[SIM_MAX_GHOSTS]; /* copies of pushes that will be sent again; NULL: free */
     int n_effects;
+    const SimSnapshot *from; /* the run was resumed from it; NULL */
+    SimArchive *archive;     /* its snapshots */
+    SimSnapshot committing;
+    Standing standing; /* as the results of epochs say */
     SimResult result;
 } SimCluster;
 
@@ -113,12 +127,6 @@ typedef struct SimCluster {
 static inline void sim_effect(SimCluster *c, uint64_t delay_ms, SimEffectKind kind, int node, const RankJob *job) {
     SIM_CHECK(c, c->n_effects < SIM_MAX_EFFECTS);
     c->effects[c->n_effects++] = (SimEffect){.due_ms = c->now_ms + delay_ms, .kind = kind, .node = node, .job = job};
-}
-
-static inline uint64_t sim_mix(uint64_t hash, const void *data, size_t size) {
-    for (const uint8_t *p = data; size--; p++)
-        hash = (hash ^ *p) * 0x100000001B3u; /* FNV-1a */
-    return hash;
 }
 
 /* ---- what must hold ------------------------------------------------------------------------------------------- */
@@ -167,7 +175,7 @@ static inline void sim_check_open(SimCluster *c, uint64_t epoch) {
     }
 }
 
-/* Rules 5 and 6: what is committed is what every server had when it wrote. */
+/* Rules 5 and 6: what is committed is what every server had when it marked, whatever was pushed since. */
 static inline void sim_check_commit(SimCluster *c, const SnapshotFacts *f) {
     SIM_CHECK(c, f->n_servers == (uint32_t)c->o.servers);
     for (int d = 0; d < N_DOMAINS; d++) {
@@ -180,171 +188,19 @@ static inline void sim_check_commit(SimCluster *c, const SnapshotFacts *f) {
     }
 }
 
-typedef struct SimHash {
-    uint64_t sum;
-    size_t row_bytes;
-} SimHash;
-
-static inline void sim_hash_row(void *ctx, uint64_t key, const real *row) {
-    SimHash *h = ctx;
-    h->sum += sim_mix(sim_mix(0xCBF29CE484222325u, &key, sizeof key), row, h->row_bytes);
+static inline uint64_t sim_hash_store(const SimCluster *c, int server) {
+    SimRows rows = {0};
+    sim_rows_of_store(&rows, sim_store(c, server), &c->schema);
+    uint64_t hash = sim_rows_hash(&rows);
+    free(rows.list);
+    return hash;
 }
 
-/* The order of servers and slots does not matter. */
 static inline uint64_t sim_hash_rows(const SimCluster *c) {
-    SimHash h = {0};
+    uint64_t sum = 0;
     for (int i = 0; i < c->o.servers; i++)
-        for (int table = 0; sim_store(c, i) && table < c->schema.n_tables; table++) {
-            h.row_bytes = store_row_reals(sim_store(c, i), table) * sizeof(real);
-            for (uint32_t slot = 0; slot < N_SLOTS; slot++)
-                store_visit(sim_store(c, i), table, slot, sim_hash_row, &h);
-        }
-    return h.sum;
-}
-
-/* ---- the scheduler's world -------------------------------------------------------------------------------------- */
-
-static inline Err sim_schema(void *ctx, const Config *config, const DataInfo *data, Schema *out) {
-    (void)ctx, (void)config, (void)data;
-    toy_tables(out);
-    return OK;
-}
-
-/* A push, as small as it may be, of a step that this server lacks; NULL: it lacks none. */
-static inline Message *sim_make_push(const SimCluster *c, int server, int domain) {
-    const Store *store = sim_store(c, server);
-    uint32_t n, step = 0, n_keys = 0;
-    const uint8_t *bits = store_bitmap(store, domain, &n);
-    while (step < n && bitmap_get(bits, step))
-        step++;
-    if (step == n)
-        return NULL;
-    const Tensor *loss = &c->schema.tensors[schema_find(&c->schema, domain ? "loss.B" : "loss.A")];
-    const uint64_t rows[] = {key_of(TOY_DENSE_SHARED, 0), key_of(TOY_STATS, loss->first_row)};
-    const float grads[2][SCHEMA_DENSE_WIDTH] = {{1}, {0.5F, 0, 1}};
-    uint64_t keys[2];
-    float values[2 * SCHEMA_DENSE_WIDTH];
-    for (int i = 0; i < 2; i++)
-        if ((int)key_slot(rows[i]) % c->o.servers == session_rank(c->servers[server].session)) {
-            memcpy(values + n_keys * SCHEMA_DENSE_WIDTH, grads[i], sizeof grads[i]);
-            keys[n_keys++] = rows[i];
-        }
-    Message *m = must_alloc(sizeof *m);
-    message_init(m, MESSAGE_PUSH);
-    m->push = (MessagePUSH){
-        .epoch = store_epoch(store), .domain = (uint64_t)domain, .step = step, .map = 1, .n_keys = n_keys};
-    if (n_keys) {
-        message_add_bytes(m, keys, n_keys * sizeof *keys);
-        message_add_bytes(m, values, n_keys * SCHEMA_DENSE_WIDTH * sizeof *values);
-    }
-    return m;
-}
-
-/* A cut is where late pushes can do harm: one comes to one server when all have reported, before it marks, or after. */
-static inline void sim_haunt_cut(SimCluster *c, uint32_t job) {
-    int slot = 0, server = (int)rng_below(&c->rng, (uint32_t)c->o.servers);
-    while (slot < SIM_MAX_GHOSTS && c->ghosts[slot])
-        slot++;
-    if (slot == SIM_MAX_GHOSTS || c->o.ranks || rng_below(&c->rng, 3))
-        return;
-    if ((c->ghosts[slot] = sim_make_push(c, server, (int)rng_below(&c->rng, N_DOMAINS)))) {
-        c->ghosts[slot]->job = job;
-        sim_effect(c, rng_below(&c->rng, 12), SIM_HAUNT, 1 + server, NULL);
-        c->effects[c->n_effects - 1].ghost = slot;
-    }
-}
-
-static inline void sim_scheduler_send(void *ctx, uint64_t peer, Message *m) {
-    SimCluster *c = ctx;
-    if (m->type == MESSAGE_EPOCH_OPEN) {
-        c->has_begun = true;
-        sim_check_open(c, m->epoch_open.epoch);
-    }
-    if (m->type == MESSAGE_MARK)
-        sim_haunt_cut(c, m->job);
-    c->result.n_repairs += m->type == MESSAGE_LEASE && m->lease.kind == LEASE_STEPS;
-    net_send(&c->net, SIM_SCHEDULER, (int)(peer - SIM_INCARNATION), m, c->now_ms);
-}
-
-static inline void sim_commit(void *ctx, const SnapshotFacts *facts) {
-    SimCluster *c = ctx;
-    sim_check_commit(c, facts);
-    sim_effect(c, rng_below(&c->rng, 50), SIM_COMMITTED, SIM_SCHEDULER, NULL);
-}
-
-static inline void sim_rank(void *ctx, const RankJob *job) {
-    SimCluster *c = ctx;
-    sim_effect(c, rng_below(&c->rng, 20), SIM_RANK, SIM_SCHEDULER, job);
-}
-
-static inline void sim_epoch_done(void *ctx, const EpochResult *r, const char *dir) {
-    SimCluster *c = ctx;
-    uint64_t h = c->result.metrics;
-    SIM_CHECK(c, r->epoch == ++c->result.n_epochs);
-    SIM_CHECK(c, !dir == !c->o.has_snapshots);
-    for (int d = 0; d < N_DOMAINS; d++) {
-        SIM_CHECK(c, r->data_loss[d] == 0.5); /* of every step, counted once */
-        SIM_CHECK(c, r->is_scored[d][SPLIT_VALID]);
-        for (int split = SPLIT_VALID; split < N_SPLITS; split++) {
-            if (!r->is_scored[d][split])
-                continue;
-            SIM_CHECK(c, r->metrics[d][split].n == SIM_CHUNKS * SIM_COUNTS[d][split]);
-            h = sim_mix(h, &r->metrics[d][split].auc, sizeof(double));
-            h = sim_mix(h, &r->metrics[d][split].logloss, sizeof(double));
-        }
-    }
-    c->result.metrics = h;
-}
-
-static inline void sim_progress(void *ctx, const SchedulerProgress *p) {
-    (void)ctx, (void)p;
-}
-
-static inline void sim_over(void *ctx, Err code, const char *sentence) {
-    SimCluster *c = ctx;
-    SIM_CHECK(c, !c->is_over);
-    c->is_over = true;
-    c->result.code = code;
-    snprintf(c->result.sentence, sizeof c->result.sentence, "%s", sentence);
-}
-
-/* ---- a server's world ------------------------------------------------------------------------------------------- */
-
-/* Of which a session's environment is told. */
-typedef struct SimServerNode {
-    SimCluster *c;
-    int server;
-} SimServerNode;
-
-static inline void sim_session_send(void *ctx, uint64_t peer, Message *m) {
-    SimServerNode *n = ctx;
-    int to = peer == PEER_SCHEDULER ? SIM_SCHEDULER : (int)(peer - SIM_INCARNATION);
-    SIM_CHECK(n->c, m->type != MESSAGE_REFUSE);
-    n->c->result.n_refused_marks += m->type == MESSAGE_MARKED && !m->marked.is_ok;
-    net_send(&n->c->net, 1 + n->server, to, m, n->c->now_ms);
-}
-
-static inline void sim_write(void *ctx, StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir) {
-    SimServerNode *n = ctx;
-    SimServer *s = &n->c->servers[n->server];
-    (void)schema, (void)rank;
-    const Store *store = store_cut_store(cut);
-    SIM_CHECK(n->c, dir[0]);
-    sim_check_store(n->c, n->server);
-    for (int d = 0; d < N_DOMAINS; d++) {
-        uint32_t n_bits = 0;
-        const uint8_t *bits = store_bitmap(store, d, &n_bits);
-        memcpy(s->marked[d], bits, bitmap_bytes(n_bits));
-        s->marked_t[d] = store_stats(store).t[d];
-    }
-    sim_effect(n->c, rng_below(&n->c->rng, 60), SIM_WRITTEN, 1 + n->server, NULL);
-}
-
-static inline void sim_session_over(void *ctx, Err code, const char *sentence) {
-    SimServerNode *n = ctx;
-    (void)sentence;
-    n->c->servers[n->server].is_ended = true;
-    n->c->servers[n->server].code = code;
+        sum += sim_hash_store(c, i);
+    return sum;
 }
 
 #endif

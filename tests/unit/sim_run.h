@@ -2,156 +2,7 @@
 #ifndef MANGROVE_TESTS_SIM_RUN_H
 #define MANGROVE_TESTS_SIM_RUN_H
 
-#include "tests/unit/sim_cluster.h"
-
-/* ---- who is there ----------------------------------------------------------------------------------------------- */
-
-static inline bool sim_is_server(int node) {
-    return node > SIM_SCHEDULER && node < SIM_FIRST_WORKER;
-}
-
-static inline bool sim_is_alive(const SimCluster *c, int node) {
-    if (c->net.is_cut[node])
-        return false;
-    if (node == SIM_SCHEDULER)
-        return !c->is_over;
-    if (sim_is_server(node))
-        return node <= c->o.servers && !c->servers[node - 1].is_ended;
-    return c->workers[node] && !c->workers[node]->is_ended;
-}
-
-static inline int sim_live_workers(const SimCluster *c) {
-    int n = 0;
-    for (int node = SIM_FIRST_WORKER; node < c->n_nodes; node++)
-        n += sim_is_alive(c, node);
-    return n;
-}
-
-/* A random one of those that live; 0: none does. */
-static inline int sim_any_worker(SimCluster *c) {
-    int n = sim_live_workers(c), node = SIM_FIRST_WORKER;
-    if (!n)
-        return 0;
-    for (int skip = (int)rng_below(&c->rng, (uint32_t)n) + 1; node < c->n_nodes; node++)
-        if (sim_is_alive(c, node) && !--skip)
-            break;
-    return node;
-}
-
-static inline void sim_join(SimCluster *c) {
-    if (c->n_nodes == SIM_GHOST || c->is_over)
-        return;
-    int node = c->n_nodes++;
-    c->tick_ms[node] = c->now_ms + rng_below(&c->rng, SIM_TICK_MS);
-    c->workers[node] = sim_worker_open(&c->net, &c->rng, node, &c->schema, 77, &c->info, c->manifest, c->now_ms);
-}
-
-/* ---- effects ---------------------------------------------------------------------------------------------------- */
-
-static inline void sim_ranked(SimCluster *c, const RankJob *job) {
-    RankingMetrics m;
-    ranking_metrics(job->scores, job->users, job->n, job->n_candidates, c->config.eval.ks, c->config.eval.n_ks, &m);
-    scheduler_on_ranked(c->scheduler, job, &m, c->now_ms);
-}
-
-static inline void sim_kill_worker(SimCluster *c) {
-    int node = sim_any_worker(c);
-    if (!node)
-        return;
-    if (rng_below(&c->rng, 2))
-        c->workers[node]->dies_after_push = true;
-    else
-        net_cut(&c->net, node, true);
-    c->result.n_killed++;
-    if (rng_below(&c->rng, 2))
-        sim_effect(c, rng_below(&c->rng, 1500), SIM_JOIN, 0, NULL);
-}
-
-/* Before the run begins all workers must be there, later one: another one comes, as a supervisor would see to. */
-static inline void sim_replace_last(SimCluster *c) {
-    bool is_coming = false;
-    for (int i = 0; i < c->n_effects; i++)
-        is_coming = is_coming || c->effects[i].kind == SIM_JOIN;
-    if (!is_coming && sim_live_workers(c) < (c->has_begun ? 1 : c->o.workers) && sim_is_alive(c, SIM_SCHEDULER))
-        sim_effect(c, rng_below(&c->rng, 1500), SIM_JOIN, 0, NULL);
-}
-
-/* A push may come at any time after it was made, and any number of times: what a dead worker's last words were comes
- * late, perhaps in the middle of a cut or in another epoch, and what has come may come again, from a node that has no
- * other business. */
-static inline void sim_copy_push(SimCluster *c, int server, const Message *m, uint32_t odds) {
-    int slot = 0;
-    while (slot < SIM_MAX_GHOSTS && c->ghosts[slot])
-        slot++;
-    if (slot == SIM_MAX_GHOSTS || rng_below(&c->rng, odds))
-        return;
-    Message *copy = must_alloc(sizeof *copy);
-    message_init(copy, MESSAGE_PUSH);
-    copy->job = m->job;
-    copy->push = m->push;
-    for (int i = 0; i < m->n_frames; i++)
-        message_add_bytes(copy, m->frames[i].data, m->frames[i].size_bytes);
-    c->ghosts[slot] = copy;
-    sim_effect(c, rng_below(&c->rng, rng_below(&c->rng, 2) ? 100 : 3 * SIM_DEAD_MS), SIM_HAUNT, server, NULL);
-    c->effects[c->n_effects - 1].ghost = slot;
-}
-
-static inline void sim_lost(void *ctx, int to, Message *m) {
-    if (m->type == MESSAGE_PUSH)
-        sim_copy_push(ctx, to, m, 2);
-}
-
-static inline void sim_haunt(SimCluster *c, int node, int slot) {
-    Message hello, *m = c->ghosts[slot];
-    Session *session = c->servers[node - 1].session;
-    c->ghosts[slot] = NULL;
-    message_init(&hello, MESSAGE_HELLO);
-    hello.job = m->job;
-    hello.hello = (MessageHELLO){.role = ROLE_WORKER, .version = MANGROVE_VERSION};
-    session_on_worker(session, SIM_INCARNATION + SIM_GHOST, &hello, c->now_ms);
-    session_on_worker(session, SIM_INCARNATION + SIM_GHOST, m, c->now_ms);
-    c->result.n_haunted++;
-    message_free(m);
-    free(m);
-}
-
-static inline void sim_happen(SimCluster *c, const SimEffect *e) {
-    int node;
-    if (e->kind <= SIM_RANK && c->net.is_cut[e->node])
-        return;
-    switch (e->kind) {
-    case SIM_WRITTEN:
-        sim_check_store(c, e->node - 1);
-        session_on_written(c->servers[e->node - 1].session, OK, "[]", c->now_ms);
-        break;
-    case SIM_COMMITTED:
-        scheduler_on_committed(c->scheduler, OK, c->now_ms);
-        break;
-    case SIM_RANK:
-        sim_ranked(c, e->job);
-        break;
-    case SIM_KILL:
-        sim_kill_worker(c);
-        break;
-    case SIM_PAUSE:
-        if ((node = sim_any_worker(c)))
-            c->paused_ms[node] = c->now_ms + rng_below(&c->rng, 4 * SIM_DEAD_MS);
-        break;
-    case SIM_JOIN:
-        sim_join(c);
-        break;
-    case SIM_STOP:
-        if (!c->is_over)
-            scheduler_on_stop(c->scheduler, c->now_ms);
-        break;
-    case SIM_HAUNT:
-        sim_haunt(c, e->node, e->ghost);
-        break;
-    case SIM_DIE:
-        net_cut(&c->net, e->node, true);
-        break;
-    }
-}
+#include "tests/unit/sim_effects.h"
 
 /* ---- time ------------------------------------------------------------------------------------------------------- */
 
@@ -263,6 +114,8 @@ static inline void sim_configure(SimCluster *c) {
     f->cluster.dead_ms = SIM_DEAD_MS;
     f->cluster.lease_s = 4;
     f->snapshot.enabled = o->has_snapshots;
+    f->snapshot.every_steps = o->every_steps;
+    f->snapshot.full_every = o->full_every ? o->full_every : 1;
     c->config_text = config_text(f);
     toy_tables(&c->schema);
     size_t size = toy_manifest(c->manifest, SIM_CHUNKS, SIM_COUNTS);
@@ -284,6 +137,8 @@ static inline void sim_plan_faults(SimCluster *c) {
     for (size_t i = 0; i < sizeof PLAN / sizeof *PLAN; i++)
         for (int j = 0; j < PLAN[i].n; j++)
             sim_effect(c, rng_below(&c->rng, span_ms), PLAN[i].kind, 0, NULL);
+    for (int i = 0; i < o->n_asks; i++)
+        sim_effect(c, rng_below(&c->rng, span_ms), SIM_ASK, i, NULL);
     if (o->stops) /* every other one while the roles are still joining, or have just */
         sim_effect(c, rng_below(&c->rng, rng_below(&c->rng, 2) ? span_ms : 400), SIM_STOP, 0, NULL);
     if (o->kills_node >= 0)
@@ -299,8 +154,9 @@ static inline void sim_open(SimCluster *c, SimServerNode *nodes) {
                         .epoch_done = sim_epoch_done,
                         .progress = sim_progress,
                         .finished = sim_over};
+    SchedulerStart start = c->from ? sim_start_from(c->from, c->config.train.seed) : (SchedulerStart){0};
     assert_int_equal(scheduler_open(&c->scheduler, &c->config, c->config_text, SIM_INCARNATION + SIM_SCHEDULER, &env,
-                                    NULL, c->now_ms),
+                                    c->from ? &start : NULL, c->now_ms),
                      OK);
     for (int i = 0; i < c->o.servers; i++) {
         char endpoint[32];
@@ -309,6 +165,7 @@ static inline void sim_open(SimCluster *c, SimServerNode *nodes) {
         SessionEnv e = {.ctx = &nodes[i],
                         .outbox = {&nodes[i], sim_session_send},
                         .schema = sim_schema,
+                        .load = sim_load,
                         .write = sim_write,
                         .finished = sim_session_over};
         uint64_t incarnation = (uint64_t)(SIM_INCARNATION + 1 + i);
@@ -323,8 +180,11 @@ static inline void sim_open(SimCluster *c, SimServerNode *nodes) {
 
 static inline void sim_close(SimCluster *c) {
     scheduler_close(&c->scheduler);
-    for (int i = 0; i < c->o.servers; i++)
+    for (int i = 0; i < c->o.servers; i++) {
         session_close(&c->servers[i].session);
+        free(c->servers[i].written.list);
+    }
+    free(c->committing.rows.list);
     for (int node = SIM_FIRST_WORKER; node < c->n_nodes; node++)
         sim_worker_close(c->workers[node]);
     for (int i = 0; i < SIM_MAX_GHOSTS; i++) {
@@ -338,10 +198,16 @@ static inline void sim_close(SimCluster *c) {
     free(c);
 }
 
-static inline SimResult sim_run(const SimOptions *o) {
+/* from: the snapshot that is resumed, or NULL. archive: its snapshots out. */
+static inline SimResult sim_run_from(const SimOptions *o, const SimSnapshot *from, SimArchive *archive) {
     SimCluster *c = must_calloc(1, sizeof *c);
     SimServerNode nodes[SIM_MAX_SERVERS];
     c->o = *o;
+    c->from = from;
+    c->archive = archive;
+    c->standing = from ? from->standing : (Standing){.best_wauc = {-1, -1}};
+    c->result.metrics = from ? from->metrics : 0;
+    c->result.n_epochs = from ? from->epoch - !from->is_evaluated : 0;
     c->now_ms = 1000;
     c->n_nodes = SIM_FIRST_WORKER;
     c->rng = rng_stream(o->seed, RNG_TEST, 1, 0);
@@ -370,6 +236,13 @@ static inline SimResult sim_run(const SimOptions *o) {
     c->result.end_ms = c->now_ms;
     SimResult result = c->result;
     sim_close(c);
+    return result;
+}
+
+static inline SimResult sim_run(const SimOptions *o) {
+    SimArchive *archive = must_calloc(1, sizeof *archive);
+    SimResult result = sim_run_from(o, NULL, archive);
+    sim_archive_free(archive);
     return result;
 }
 
