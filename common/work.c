@@ -95,7 +95,8 @@ void geometry_step_range(const Geometry *g, int domain, Split split, uint32_t st
 /* ---- parts ------------------------------------------------------------------------------------------------------ */
 
 static uint32_t both_steps(const Geometry *g, uint32_t chunk) {
-    return geometry_chunk_steps(g, chunk, DOMAIN_A, SPLIT_TRAIN) + geometry_chunk_steps(g, chunk, DOMAIN_B, SPLIT_TRAIN);
+    return geometry_chunk_steps(g, chunk, DOMAIN_A, SPLIT_TRAIN) +
+           geometry_chunk_steps(g, chunk, DOMAIN_B, SPLIT_TRAIN);
 }
 
 uint32_t geometry_part_size(const Geometry *g) {
@@ -144,20 +145,50 @@ static uint8_t *interleave(const Geometry *g, uint64_t seed, uint32_t epoch, uin
     return domains;
 }
 
-uint32_t geometry_part_steps(const Geometry *g, uint64_t seed, uint32_t epoch, Part part, StepName *steps) {
-    assert(part.chunk < g->n_chunks && part.index < geometry_chunk_parts(g, part.chunk));
-    uint32_t total = both_steps(g, part.chunk), size = geometry_part_size(g), begin = part.index * size, n = 0;
-    uint32_t end = total - begin < size ? total : begin + size;
-    uint32_t next[N_DOMAINS] = {g->first_step[DOMAIN_A][SPLIT_TRAIN][part.chunk],
-                                g->first_step[DOMAIN_B][SPLIT_TRAIN][part.chunk]};
-    uint8_t *domains = interleave(g, seed, epoch, part.chunk);
-    for (uint32_t i = 0; i < end; i++) {
-        StepName name = {.step = next[domains[i]]++, .domain = domains[i]};
-        if (i >= begin)
-            steps[n++] = name;
-    }
+/* Every step of the chunk, in the order in which it visits them. */
+static void chunk_order(const Geometry *g, uint64_t seed, uint32_t epoch, uint32_t chunk, StepName *steps) {
+    uint32_t n = both_steps(g, chunk), next[N_DOMAINS] = {g->first_step[DOMAIN_A][SPLIT_TRAIN][chunk],
+                                                          g->first_step[DOMAIN_B][SPLIT_TRAIN][chunk]};
+    uint8_t *domains = interleave(g, seed, epoch, chunk);
+    for (uint32_t i = 0; i < n; i++)
+        steps[i] = (StepName){.step = next[domains[i]]++, .domain = domains[i]};
     free(domains);
+}
+
+uint32_t geometry_part_length(const Geometry *g, Part part) {
+    assert(part.chunk < g->n_chunks && part.index < geometry_chunk_parts(g, part.chunk));
+    uint32_t size = geometry_part_size(g), left = both_steps(g, part.chunk) - part.index * size;
+    return left < size ? left : size;
+}
+
+uint32_t geometry_part_steps(const Geometry *g, uint64_t seed, uint32_t epoch, Part part, StepName *steps) {
+    uint32_t n = geometry_part_length(g, part);
+    StepName *all = must_alloc((both_steps(g, part.chunk) + 1) * sizeof *all);
+    chunk_order(g, seed, epoch, part.chunk, all);
+    memcpy(steps, all + part.index * geometry_part_size(g), n * sizeof *steps);
+    free(all);
     return n;
+}
+
+void geometry_epoch_order(const Geometry *g, uint64_t seed, uint32_t epoch, Part *parts, StepName *steps) {
+    size_t n_all = (size_t)geometry_steps(g, DOMAIN_A, SPLIT_TRAIN) + geometry_steps(g, DOMAIN_B, SPLIT_TRAIN), n = 0;
+    StepName *chunks = must_alloc((n_all + 1) * sizeof *chunks);
+    size_t *first = must_alloc((g->n_chunks + 1) * sizeof *first);
+    for (uint32_t c = 0; c < g->n_chunks; c++) {
+        first[c] = n;
+        chunk_order(g, seed, epoch, c, chunks + n);
+        n += both_steps(g, c);
+    }
+    geometry_part_order(g, seed, epoch, parts);
+    n = 0;
+    for (uint32_t i = 0; i < geometry_parts(g); i++) {
+        uint32_t length = geometry_part_length(g, parts[i]);
+        memcpy(steps + n, chunks + first[parts[i].chunk] + (size_t)parts[i].index * geometry_part_size(g),
+               length * sizeof *steps);
+        n += length;
+    }
+    free(first);
+    free(chunks);
 }
 
 uint32_t bitmap_count(const uint8_t *bits, uint32_t n_bits) {

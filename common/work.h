@@ -83,6 +83,11 @@ void geometry_part_order(const Geometry *g, uint64_t seed, uint32_t epoch, Part 
  * number. */
 uint32_t geometry_part_steps(const Geometry *g, uint64_t seed, uint32_t epoch, Part part, StepName *steps);
 
+/* Every step of the epoch in its global order: the parts in the epoch's order, each with its steps. parts
+ * (geometry_parts) out, steps (geometry_steps of both domains) out. Costs no more than to shuffle every chunk once. */
+void geometry_epoch_order(const Geometry *g, uint64_t seed, uint32_t epoch, Part *parts, StepName *steps);
+uint32_t geometry_part_length(const Geometry *g, Part part); /* its steps */
+
 /* Bitmaps: bit i of byte i/8 is step i; bits past the end are 0. */
 static inline uint32_t bitmap_bytes(uint32_t n_bits) {
     return (n_bits + 7) / 8;

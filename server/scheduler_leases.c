@@ -110,31 +110,39 @@ void leases_expire(Scheduler *s) {
 
 /* ---- training ------------------------------------------------------------------------------------------------- */
 
-/* The part, or those of its steps that a server lacks, in the part's order: what is done is not even asked for again.
- */
-static void add_lacking(Scheduler *s, Part part, StepName *steps) {
-    uint32_t n_all = geometry_part_steps(&s->data.geometry, s->config->train.seed, s->epoch, part, steps), n = 0;
-    for (uint32_t i = 0; i < n_all; i++)
-        if (reports_lack(s, steps[i].domain, steps[i].step))
-            steps[n++] = steps[i];
-    if (n == n_all)
-        lease_book_add(&s->book, (Piece){.kind = LEASE_PART, .chunk = part.chunk, .part = part.index});
-    else if (n)
-        lease_book_add_steps(&s->book, steps, n);
+static void add_part(Scheduler *s, Part part) {
+    lease_book_add(&s->book, (Piece){.kind = LEASE_PART, .chunk = part.chunk, .part = part.index});
 }
 
-/* Every part in the epoch's order, or what servers lack of it. */
-static void add_parts(Scheduler *s, bool only_lacking) {
+/* Every part in the epoch's order. */
+static void add_parts(Scheduler *s) {
     const Geometry *g = &s->data.geometry;
     uint32_t n = geometry_parts(g);
     Part *parts = must_alloc(n * sizeof *parts);
-    StepName *steps = must_alloc(geometry_part_size(g) * sizeof *steps);
     geometry_part_order(g, s->config->train.seed, s->epoch, parts);
-    for (uint32_t i = 0; i < n; i++) {
-        if (only_lacking)
-            add_lacking(s, parts[i], steps);
-        else
-            lease_book_add(&s->book, (Piece){.kind = LEASE_PART, .chunk = parts[i].chunk, .part = parts[i].index});
+    for (uint32_t i = 0; i < n; i++)
+        add_part(s, parts[i]);
+    free(parts);
+}
+
+/* Likewise what servers lack: of a part that they have begun its other steps, in its order. */
+static void add_lacking_parts(Scheduler *s) {
+    const Geometry *g = &s->data.geometry;
+    uint32_t n_parts = geometry_parts(g);
+    Part *parts = must_alloc(n_parts * sizeof *parts);
+    StepName *steps = must_alloc(((size_t)s->data.n_steps[DOMAIN_A] + s->data.n_steps[DOMAIN_B] + 1) * sizeof *steps);
+    geometry_epoch_order(g, s->config->train.seed, s->epoch, parts, steps);
+    StepName *at = steps;
+    for (uint32_t i = 0; i < n_parts; i++) {
+        uint32_t n = 0, length = geometry_part_length(g, parts[i]);
+        for (uint32_t j = 0; j < length; j++)
+            if (reports_lack(s, at[j].domain, at[j].step))
+                at[n++] = at[j];
+        if (n == length)
+            add_part(s, parts[i]);
+        else if (n)
+            lease_book_add_steps(&s->book, at, n);
+        at += length;
     }
     free(steps);
     free(parts);
@@ -152,7 +160,7 @@ void leases_start_epoch(Scheduler *s) {
     if (s->is_sync)
         add_all_ranks(s, 0);
     else
-        add_parts(s, false);
+        add_parts(s);
     scheduler_enter(s, PHASE_TRAINING);
 }
 
@@ -161,7 +169,7 @@ void leases_resume_epoch(Scheduler *s) {
     if (s->is_sync) /* a server applies steps in their order: what all have is where the one that has least stands */
         add_all_ranks(s, reports_least(s));
     else
-        add_parts(s, true);
+        add_lacking_parts(s);
     scheduler_enter(s, PHASE_TRAINING);
 }
 

@@ -20,14 +20,16 @@ static uint32_t steps_of_epoch(const Geometry *g) {
     return geometry_steps(g, DOMAIN_A, SPLIT_TRAIN) + geometry_steps(g, DOMAIN_B, SPLIT_TRAIN);
 }
 
-/* Every step of the epoch in its global order: the parts in the epoch's order. */
+/* Every step of the epoch in its global order. */
 static void append_epoch(Assignment *a, const Geometry *g, uint64_t seed) {
-    uint32_t n = geometry_parts(g);
-    Part *parts = must_alloc(n * sizeof *parts);
-    geometry_part_order(g, seed, a->epoch, parts);
-    a->steps = must_alloc((steps_of_epoch(g) + 1) * sizeof *a->steps);
-    for (uint32_t i = 0; i < n; i++)
-        append_part(a, g, seed, parts[i], a->n_steps);
+    Part *parts = must_alloc(geometry_parts(g) * sizeof *parts);
+    StepName *names = must_alloc((steps_of_epoch(g) + 1) * sizeof *names);
+    geometry_epoch_order(g, seed, a->epoch, parts, names);
+    a->n_steps = steps_of_epoch(g);
+    a->steps = must_alloc((a->n_steps + 1) * sizeof *a->steps);
+    for (uint32_t i = 0; i < a->n_steps; i++)
+        a->steps[i] = (AssignedStep){.order = i, .domain = names[i].domain, .step = names[i].step};
+    free(names);
     free(parts);
 }
 

@@ -72,6 +72,26 @@ static void an_epoch_visits_every_step_of_every_part_once(void **state) {
     geometry_free(&g);
 }
 
+static void the_order_of_an_epoch_is_that_of_its_parts(void **state) {
+    (void)state;
+    Geometry g;
+    Part parts[N_PARTS], want_parts[N_PARTS];
+    StepName all[N_A + N_B], want[PART_STEPS], *at = all;
+    assert_int_equal(geometry_init(&g, LARGE, 3, 1, 100, 10), OK);
+    geometry_part_order(&g, 5, 2, want_parts);
+    geometry_epoch_order(&g, 5, 2, parts, all);
+    for (int i = 0; i < N_PARTS; i++) {
+        assert_int_equal(parts[i].chunk, want_parts[i].chunk);
+        assert_int_equal(parts[i].index, want_parts[i].index);
+        uint32_t n = geometry_part_steps(&g, 5, 2, parts[i], want);
+        assert_int_equal(n, geometry_part_length(&g, parts[i]));
+        for (uint32_t k = 0; k < n; k++, at++)
+            assert_true(at->domain == want[k].domain && at->step == want[k].step);
+    }
+    assert_ptr_equal(at, all + N_A + N_B);
+    geometry_free(&g);
+}
+
 static void an_order_is_a_function_of_seed_and_epoch(void **state) {
     (void)state;
     Geometry g;
@@ -124,6 +144,7 @@ int main(void) {
         cmocka_unit_test(steps_are_numbered_chunk_by_chunk),
         cmocka_unit_test(ranks_make_larger_steps),
         cmocka_unit_test(an_epoch_visits_every_step_of_every_part_once),
+        cmocka_unit_test(the_order_of_an_epoch_is_that_of_its_parts),
         cmocka_unit_test(an_order_is_a_function_of_seed_and_epoch),
         cmocka_unit_test(a_large_step_is_a_part_of_its_own),
         cmocka_unit_test(a_set_without_training_is_refused),
