@@ -4,7 +4,7 @@ set -euo pipefail
 
 build="cmake ninja-build gcc libc6-dev pkg-config libzmq3-dev libmsgpack-dev libopenblas-dev libuv1-dev libyaml-dev
        libjansson-dev libxxhash-dev librandom123-dev zlib1g-dev libcsv-dev"
-tests="libcmocka-dev bats python3 python3-numpy python3-xxhash python3-faiss clang libclang-rt-14-dev llvm-14
+tests="libcmocka-dev libfiu-dev bats python3 python3-numpy python3-xxhash python3-faiss clang libclang-rt-14-dev llvm-14
        iproute2 procps valgrind"
 
 wanted=""
