@@ -65,7 +65,7 @@ static Err take_snapshot(Snap *s, uint32_t epoch, char dir[128]) {
     if (e == OK) {
         SnapshotFacts facts = snap_facts(s, dir, N_SERVERS, map, files, snap_manifest());
         facts.epoch = epoch;
-        e = snapshot_commit(&facts, &s->config, s->config_text);
+        e = snapshot_commit(&facts, s->config_text, NULL);
     }
     for (uint32_t i = 0; i < N_SERVERS; i++)
         free(files[i]);
