@@ -18,8 +18,7 @@ typedef struct Export {
     Schema schema;
     int tables[SCHEMA_MAX_TABLES]; /* (n_tables) chosen, in the schema */
     int n_tables;
-    Dataset *data; /* NULL where no table has items */
-    ExportItems items;
+    RowNames *names; /* NULL where no table needs a data set for its names */
     ExportDir dir;
     json_t *written; /* export.json's "tables" */
 } Export;
@@ -27,13 +26,10 @@ typedef struct Export {
 /* ---- which tables --------------------------------------------------------------------------------------------- */
 
 static Err choose_table(Export *x, const char *name) {
-    int table = schema_find_table(&x->schema, name);
-    if (table < 0) {
-        char names[SCHEMA_MAX_TABLES * (SCHEMA_NAME + 2)] = "";
-        for (int i = 0; i < x->schema.n_tables; i++)
-            sprintf(names + strlen(names), "%s%s", i ? ", " : "", x->schema.tables[i].name);
-        return err_fail(ERR_USAGE, "--table %s: the snapshot has no such table; it has %s", name, names);
-    }
+    int table;
+    Err err = snapshot_schema_table(x->snapshot, &x->schema, name, &table);
+    if (err)
+        return err;
     for (int i = 0; i < x->n_tables; i++)
         if (x->tables[i] == table)
             return err_fail(ERR_USAGE, "--table %s was said twice", name);
@@ -53,52 +49,41 @@ static Err choose_tables(Export *x) {
     return err;
 }
 
-/* ---- names ---------------------------------------------------------------------------------------------------- */
-
-/* Ids are numbers of one data set and of those that grew from it. */
-static Err check_data(const Export *x, const char *data_dir) {
-    uint64_t want = snapshot_data(x->snapshot)->fingerprint;
-    if (!datainfo_descends_from(dataset_info(x->data), want))
-        return err_fail(ERR_DATA,
-                        "the data set in %s has fingerprint %016" PRIx64 "; %s was trained on %016" PRIx64
-                        ", whose ids differ",
-                        data_dir, dataset_info(x->data)->fingerprint, x->snapshot->dir, want);
+/* Dense parameters are named after their tensors, which the snapshot knows itself. */
+static Err open_names(Export *x) {
     for (int i = 0; i < x->n_tables; i++)
-        if (x->schema.tables[x->tables[i]].is_sparse &&
-            x->schema.tables[x->tables[i]].n_rows > dataset_info(x->data)->n_items)
-            return err_fail(ERR_DATA, "table %s of %s has ids up to %" PRIu64 ", the data set in %s only %" PRIu32,
-                            x->schema.tables[x->tables[i]].name, x->snapshot->dir,
-                            x->schema.tables[x->tables[i]].n_rows, data_dir, dataset_info(x->data)->n_items);
+        if (x->schema.tables[x->tables[i]].is_sparse)
+            return row_names_open(&x->names, x->snapshot, x->options->data_dir);
     return OK;
-}
-
-static Err open_data(Export *x) {
-    bool has_items = false;
-    for (int i = 0; i < x->n_tables; i++)
-        has_items |= x->schema.tables[x->tables[i]].is_sparse;
-    if (!has_items)
-        return OK;
-    const char *dir = x->options->data_dir ? x->options->data_dir : snapshot_config(x->snapshot)->data_dir;
-    Err err = dataset_open(&x->data, dir);
-    if (!err)
-        err = check_data(x, dir);
-    if (err && !x->options->data_dir)
-        err = err_wrap(err, "no names, add --data DIR with the prepared data set of the training");
-    if (!err && x->options->items_path)
-        err = export_items_read(&x->items, x->options->items_path, x->data, dir);
-    return err;
 }
 
 /* ---- writing -------------------------------------------------------------------------------------------------- */
 
-/* Those of the chosen items that have a row; ids (items.n) is the caller's. */
-static uint32_t keep_present(const Export *x, const SnapshotRows *rows, uint32_t *ids) {
-    uint32_t n = 0;
+/* Of the items that the file names those that have a row. */
+static Err choose_items(const Export *x, int table, const SnapshotRows *rows, ExportItems *items, uint64_t *n_named) {
     SnapshotRow row;
-    for (uint32_t i = 0; i < x->items.n; i++)
-        if (snapshot_rows_find(rows, x->items.ids[i], &row))
-            ids[n++] = x->items.ids[i];
-    return n;
+    size_t n = 0;
+    Err err = export_items_read(items, x->options->items_path, x->names, &x->schema, table);
+    *n_named = items->n;
+    for (size_t i = 0; i < items->n; i++)
+        if (snapshot_rows_find(rows, items->ids[i], &row))
+            items->ids[n++] = items->ids[i];
+    items->n = n;
+    return err;
+}
+
+/* Rows ascend: if the last has a name, all have. */
+static Err check_names(const ExportTable *t) {
+    SnapshotRow last;
+    uint64_t n = snapshot_rows_count(t->rows);
+    if (n == 0 || !t->schema->tables[t->table].is_sparse)
+        return OK;
+    snapshot_rows_at(t->rows, n - 1, &last);
+    if (row_names_get(t->names, t->schema, t->table, last.id))
+        return OK;
+    return err_fail(ERR_DATA,
+                    "row %" PRIu64 " of table %s has no name in the data set: add --data DIR with a newer one", last.id,
+                    t->schema->tables[t->table].name);
 }
 
 static json_t *table_json(const ExportTable *t, const ExportFormat *format) {
@@ -112,27 +97,28 @@ static json_t *table_json(const ExportTable *t, const ExportFormat *format) {
 
 static Err write_rows(Export *x, int table, const SnapshotRows *rows, ExportedTable *report) {
     const Table *of = &x->schema.tables[table];
-    ExportItems present = {0};
     ExportTable t = {.schema = &x->schema,
                      .table = table,
                      .rows = rows,
-                     .data = x->data,
+                     .names = x->names,
                      .n = snapshot_rows_count(rows),
                      .width = snapshot_rows_width(rows)};
-    uint64_t n_wanted = of->is_sparse ? dataset_info(x->data)->n_items - 1 : of->n_rows;
-    if (x->options->items_path) {
-        present.ids = must_alloc((x->items.n + (size_t)1) * sizeof *present.ids);
-        present.n = keep_present(x, rows, present.ids);
-        t.items = &present;
-        t.n = present.n;
-        n_wanted = x->items.n;
+    uint64_t n_wanted = of->is_sparse ? of->n_rows - 1 : of->n_rows; /* id 0 is no item */
+    ExportItems items = {0};
+    Err err = check_names(&t);
+    if (!err && x->options->items_path) {
+        err = choose_items(x, table, rows, &items, &n_wanted);
+        t.items = &items;
+        t.n = items.n;
     }
-    *report = (ExportedTable){.n_rows = t.n, .n_missing = n_wanted - t.n, .width = t.width, .is_sparse = of->is_sparse};
-    memcpy(report->name, of->name, sizeof report->name);
-    Err err = export_format_write(x->options->format, &t, x->dir.temp);
+    if (!err)
+        err = export_format_write(x->options->format, &t, x->dir.temp);
     if (!err)
         json_array_append_new(x->written, table_json(&t, x->options->format));
-    export_items_free(&present);
+    *report = (ExportedTable){
+        .n_rows = t.n, .n_missing = n_wanted > t.n ? n_wanted - t.n : 0, .width = t.width, .is_sparse = of->is_sparse};
+    memcpy(report->name, of->name, sizeof report->name);
+    export_items_free(&items);
     return err;
 }
 
@@ -191,12 +177,11 @@ Err export_run(const ExportOptions *options, ExportReport *report) {
     if (!err)
         err = choose_tables(x);
     if (!err)
-        err = open_data(x);
+        err = open_names(x);
     if (!err)
         err = write_all(x, report);
     json_decref(x->written);
-    export_items_free(&x->items);
-    dataset_close(&x->data);
+    row_names_close(&x->names);
     snapshot_close(&x->snapshot);
     free(x);
     return err;

@@ -27,7 +27,7 @@ static void row_at(const ExportTable *t, uint64_t i, SnapshotRow *row) {
 
 static void write_name(FILE *out, const ExportTable *t, uint64_t id, NameText kind) {
     if (t->schema->tables[t->table].is_sparse) {
-        name_text_write(out, dataset_item_name(t->data, (uint32_t)id), kind);
+        name_text_write(out, row_names_get(t->names, t->schema, t->table, id), kind);
         return;
     }
     const Tensor *tensor = schema_tensor_of(t->schema, t->table, id);

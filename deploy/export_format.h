@@ -24,8 +24,8 @@
 #include "common/err.h"
 #include "common/schema.h"
 #include "deploy/export_items.h"
+#include "deploy/row_names.h"
 #include "server/snapshot_rows.h"
-#include "worker/data/dataset.h"
 
 enum { EXPORT_VERSION = 1, EXPORT_MAX_PARTS = 3, EXPORT_PATH = 4096 };
 
@@ -33,7 +33,7 @@ typedef struct ExportTable {
     const Schema *schema;
     int table; /* in the schema */
     const SnapshotRows *rows;
-    const Dataset *data;      /* of a sparse table */
+    const RowNames *names;    /* of a sparse table: one for each of its rows */
     const ExportItems *items; /* NULL: every row in the order of ids; else these, each of which has a row */
     uint64_t n;
     uint32_t width;

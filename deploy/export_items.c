@@ -7,82 +7,98 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "deploy/name_text.h"
-#include "worker/data/vocab.h"
 
-enum { MAX_FILE_BYTES = 1 << 30, SHOWN_BYTES = 100 };
+enum { MAX_FILE_BYTES = 1 << 30 };
 
-/* Numbers the file's names from 1, so that memory follows the file and not the data set. */
-typedef struct NameList {
-    Vocab names;
-    uint32_t *lines; /* (capacity) by number; [0] unused */
-    uint32_t capacity;
-} NameList;
+/* A file being read. */
+typedef struct ItemFile {
+    const char *path;
+    RowNames *names;
+    const Schema *schema;
+    int table;
+    uint32_t *lines; /* (items->capacity) where each id stands */
+    ExportItems *items;
+} ItemFile;
 
-static Err add_name(NameList *list, const char *path, uint32_t line, char *text, size_t length) {
-    uint32_t before = list->names.n;
-    length = name_text_read(text, length);
-    uint32_t number = vocab_intern(&list->names, text, length);
-    if (list->names.n == before)
-        return err_fail(ERR_DATA, "%s, line %" PRIu32 ": \"%.*s\" was in line %" PRIu32 " already", path, line,
-                        length < SHOWN_BYTES ? (int)length : SHOWN_BYTES, text, list->lines[number]);
-    if (number >= list->capacity) {
-        list->capacity = 2 * number + 64;
-        list->lines = must_realloc(list->lines, list->capacity * sizeof *list->lines);
+/* name: 0-terminated, with a byte to spare. */
+static Err add_name(ItemFile *f, uint32_t line, char *name, size_t length) {
+    ExportItems *items = f->items;
+    uint64_t id;
+    char *shown = must_strdup(name);
+    length = name_text_read(name, length);
+    name[length] = 0;
+    Err err = OK;
+    if (strlen(name) != length || !row_names_find(f->names, f->schema, f->table, name, &id))
+        err = err_fail(ERR_DATA, "%s, line %" PRIu32 ": the data set has no item \"%.100s\"", f->path, line, shown);
+    free(shown);
+    if (err)
+        return err;
+    if (items->n == items->capacity) {
+        items->capacity = 2 * items->capacity + 64;
+        items->ids = must_realloc(items->ids, items->capacity * sizeof *items->ids);
+        f->lines = must_realloc(f->lines, items->capacity * sizeof *f->lines);
     }
-    list->lines[number] = line;
+    f->lines[items->n] = line;
+    items->ids[items->n++] = id;
     return OK;
 }
 
-static Err add_lines(NameList *list, const char *path, char *text, size_t size) {
+static Err add_lines(ItemFile *f, char *text, size_t size) {
     Err err = OK;
     uint32_t line = 0;
     for (char *end, *stop = text + size; text < stop && !err; text = end + 1) {
         end = memchr(text, '\n', (size_t)(stop - text));
         if (!end)
-            end = stop;
+            end = stop; /* the byte there is 0 */
         size_t length = (size_t)(end - text);
         length -= length > 0 && text[length - 1] == '\r';
+        text[length] = 0;
         line++;
         if (length > 0)
-            err = add_name(list, path, line, text, length);
+            err = add_name(f, line, text, length);
     }
     return err;
 }
 
-/* One pass over the data set's names finds them all. */
-static Err find_ids(ExportItems *out, const NameList *list, const char *path, const Dataset *data,
-                    const char *data_dir) {
-    out->n = list->names.n - 1;
-    out->ids = must_calloc(out->n + (size_t)1, sizeof *out->ids);
-    for (uint32_t id = 1; id < dataset_info(data)->n_items; id++) {
-        const char *name = dataset_item_name(data, id);
-        uint32_t number = vocab_find(&list->names, name, strlen(name));
-        if (number)
-            out->ids[number - 1] = id;
-    }
-    for (uint32_t i = 0; i < out->n; i++)
-        if (!out->ids[i])
-            return err_fail(ERR_DATA, "%s, line %" PRIu32 ": \"%.*s\" is no item of the data set in %s", path,
-                            list->lines[i + 1], SHOWN_BYTES, vocab_name(&list->names, i + 1), data_dir);
-    return OK;
+typedef struct PlacedId {
+    uint64_t id;
+    uint32_t line;
+} PlacedId;
+
+static int by_id_and_line(const void *a, const void *b) {
+    const PlacedId *x = a, *y = b;
+    return x->id != y->id ? (x->id > y->id) - (x->id < y->id) : (x->line > y->line) - (x->line < y->line);
 }
 
-Err export_items_read(ExportItems *out, const char *path, const Dataset *data, const char *data_dir) {
-    NameList list = {0};
+static Err check_distinct(const ItemFile *f) {
+    size_t n = f->items->n;
+    PlacedId *sorted = must_alloc((n + 1) * sizeof *sorted);
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = (PlacedId){f->items->ids[i], f->lines[i]};
+    qsort(sorted, n, sizeof *sorted, by_id_and_line);
+    Err err = OK;
+    for (size_t i = 1; i < n && !err; i++)
+        if (sorted[i].id == sorted[i - 1].id)
+            err = err_fail(ERR_DATA, "%s, line %" PRIu32 ": the item was in line %" PRIu32 " already", f->path,
+                           sorted[i].line, sorted[i - 1].line);
+    free(sorted);
+    return err;
+}
+
+Err export_items_read(ExportItems *out, const char *path, RowNames *names, const Schema *schema, int table) {
+    ItemFile f = {.path = path, .names = names, .schema = schema, .table = table, .items = out};
     char *text;
     size_t size;
     *out = (ExportItems){0};
     Err err = read_file(path, MAX_FILE_BYTES, &text, &size);
     if (err)
         return err;
-    vocab_init(&list.names);
-    err = add_lines(&list, path, text, size);
+    err = add_lines(&f, text, size);
     if (!err)
-        err = find_ids(out, &list, path, data, data_dir);
+        err = check_distinct(&f);
     if (err)
         export_items_free(out);
-    vocab_free(&list.names);
-    free(list.lines);
+    free(f.lines);
     free(text);
     return err;
 }

@@ -1,4 +1,4 @@
-/* A choice of items: a text file with one name a line, as name_text.h spells them; empty lines are skipped, and a
+/* A choice of rows: a text file with one name a line, as name_text.h spells them; empty lines are skipped, and a
  * carriage return at the end of a line is not part of the name. */
 #ifndef MANGROVE_DEPLOY_EXPORT_ITEMS_H
 #define MANGROVE_DEPLOY_EXPORT_ITEMS_H
@@ -6,15 +6,16 @@
 #include <stdint.h>
 
 #include "common/err.h"
-#include "worker/data/dataset.h"
+#include "common/schema.h"
+#include "deploy/row_names.h"
 
 typedef struct ExportItems {
-    uint32_t *ids; /* (n) in the file's order */
-    uint32_t n;
+    uint64_t *ids; /* (n) rows of the table, in the file's order */
+    size_t n, capacity;
 } ExportItems;
 
-/* ERR_DATA names the line of a name that the data set in data_dir does not have, or that came before. ERR_IO. */
-Err export_items_read(ExportItems *out, const char *path, const Dataset *data, const char *data_dir) MUST_CHECK;
+/* ERR_DATA names the line of a name that the table's rows cannot have, or that came before. ERR_IO. */
+Err export_items_read(ExportItems *out, const char *path, RowNames *names, const Schema *schema, int table) MUST_CHECK;
 void export_items_free(ExportItems *items); /* of a zeroed struct is legal */
 
 #endif

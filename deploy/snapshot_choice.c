@@ -1,14 +1,13 @@
 #include "deploy/snapshot_choice.h"
 
 #include <dirent.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "common/files.h"
+#include "server/snapshot_list.h"
 
 enum { MAX_EVALUATION_BYTES = 1 << 20 };
 
@@ -64,38 +63,13 @@ Err snapshot_choose(const char *dir, char chosen[N_DOMAINS][SNAPSHOT_CHOICE_PATH
     return err;
 }
 
-/* The place of a snapshot's directory in its run by its name, epoch-NNNN or epoch-NNNN-step-NNNNNN; 0: no such name. */
-static uint64_t place_of(const char *name) {
-    char again[64];
-    uint32_t epoch, step = UINT32_MAX; /* the end of the epoch */
-    int n = sscanf(name, "epoch-%" SCNu32 "-step-%" SCNu32, &epoch, &step);
-    if (n < 1)
-        return 0;
-    if (n == 1)
-        snprintf(again, sizeof again, "epoch-%04" PRIu32, epoch);
-    else
-        snprintf(again, sizeof again, "epoch-%04" PRIu32 "-step-%06" PRIu32, epoch, step);
-    return strcmp(name, again) ? 0 : (uint64_t)epoch << 32 | step;
-}
-
 Err snapshot_choose_newest(const char *dir, char chosen[SNAPSHOT_CHOICE_PATH]) {
-    char path[SNAPSHOT_CHOICE_PATH];
-    uint64_t newest = 0;
-    snprintf(chosen, SNAPSHOT_CHOICE_PATH, "%s", dir);
-    snprintf(path, sizeof path, "%s/manifest.json", dir);
-    if (!access(path, F_OK))
-        return OK;
-    snprintf(path, sizeof path, "%s/snapshots", dir);
-    DIR *snapshots = opendir(path);
-    for (struct dirent *e; snapshots && (e = readdir(snapshots));) {
-        uint64_t place = place_of(e->d_name);
-        snprintf(path, sizeof path, "%s/snapshots/%s/manifest.json", dir, e->d_name);
-        if (place <= newest || access(path, F_OK))
-            continue;
-        newest = place;
-        snprintf(chosen, SNAPSHOT_CHOICE_PATH, "%s/snapshots/%s", dir, e->d_name);
-    }
-    if (snapshots)
-        closedir(snapshots);
-    return newest ? OK : err_fail(ERR_IO, "%s is neither a snapshot (it has no manifest.json) nor a run with one", dir);
+    SnapshotList list;
+    Err err = snapshot_list(&list, dir);
+    if (!err && list.n == 0)
+        err = err_fail(ERR_IO, "%s is a run without a snapshot", dir);
+    if (!err)
+        snprintf(chosen, SNAPSHOT_CHOICE_PATH, "%s", list.at[list.n - 1].dir);
+    snapshot_list_free(&list);
+    return err;
 }

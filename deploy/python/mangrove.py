@@ -38,8 +38,9 @@ Name = Union[str, bytes]
 
 SNAPSHOT_VERSIONS = (1, 2)
 EXPORT_VERSIONS = (1,)
-DATA_VERSION = 1  # of items.bin
-MAX_CHAIN = 64
+DATA_VERSION = 1  # of a data set's binary files
+SPARSE = 0  # a tensor's kind
+NAME_FILES = {"item": "items.bin", "user": "users.bin"}  # by what a sparse tensor's rows are
 BLOCK_BYTES = 1 << 20  # of a snapshot's file, each with a hash of its own
 DTYPES = {"F32": "<f4", "F64": "<f8", "U64": "<u8", "I64": "<i8", "U32": "<u4", "I32": "<i4", "U8": "|u1"}
 
@@ -133,10 +134,11 @@ def _unescape(text: bytes) -> bytes:
 
 
 class _Vocabulary:
-    """items.bin of a prepared data set: names by id, mapped; ids by name from an index made at the first question."""
+    """items.bin or users.bin of a prepared data set: names by id, mapped; ids by name from an index made at the first
+    question."""
 
-    def __init__(self, data_dir: Path):
-        self.path = data_dir / "items.bin"
+    def __init__(self, data_dir: Path, file: str):
+        self.path = data_dir / file
         manifest = _read_json(data_dir / "manifest.json")
         memory = _map(self.path)
         if len(memory) < 64 or bytes(memory[:8]) != b"MGRVDATA":
@@ -156,7 +158,7 @@ class _Vocabulary:
 
     def at(self, row_id: int) -> bytes:
         if not 0 <= row_id < len(self):
-            raise MissingRow(f"{self.path} has no item {row_id}: its ids are below {len(self)}")
+            raise MissingRow(f"{self.path} has no name {row_id}: its ids are below {len(self)}")
         first, end = int(self._offsets[row_id]), int(self._offsets[row_id + 1])
         return self._bytes[first : end - 1].tobytes()
 
@@ -373,10 +375,10 @@ class _SnapshotFile:
 
 
 class _Snapshot(Tables):
-    """A snapshot and, if it is incremental, the chain of those it builds on; the newer row of an id counts."""
+    """A snapshot and, if it is incremental, the full one below it; the newer row of an id counts."""
 
     def __init__(self, path: Path, data: Union[str, os.PathLike, None], is_verified: bool):
-        levels = list(self._chain(path))
+        levels = self._chain(path)
         self._levels: list[dict[str, list[_SnapshotFile]]] = []
         for directory, manifest in levels:
             files: dict[str, list[_SnapshotFile]] = {}
@@ -387,23 +389,22 @@ class _Snapshot(Tables):
         if is_verified:
             self.verify()
         self._data = data
-        self._names: Union[_Vocabulary, str, None] = None
+        self._names: dict[str, Union[_Vocabulary, str]] = {}
 
     @staticmethod
-    def _chain(path: Path) -> Iterator[tuple[Path, dict]]:
+    def _chain(path: Path) -> list[tuple[Path, dict]]:
+        """The snapshot, then the full one that an incremental one goes on from."""
         manifest = _read_manifest(path / "manifest.json")
-        for _ in range(MAX_CHAIN):
-            yield path, manifest
-            base = manifest.get("base")
-            if base is None:
-                return
-            if "/" in base["dir"]:
-                raise Error(f"{path}/manifest.json: its base is no directory beside it")
-            path = path.resolve().parent / base["dir"]
-            manifest = _read_manifest(path / "manifest.json")
-            if manifest["hash"] != base["hash"]:
-                raise Error(f"{path} has another hash than the snapshot that was made upon it says")
-        raise Error(f"{path}: more than {MAX_CHAIN} snapshots upon each other")
+        base = manifest.get("base")
+        if base is None:
+            return [(path, manifest)]
+        if "/" in base["dir"]:
+            raise Error(f"{path}/manifest.json: its base is no directory beside it")
+        full = path.resolve().parent / base["dir"]
+        full_manifest = _read_manifest(full / "manifest.json")
+        if full_manifest["hash"] != base["hash"] or full_manifest.get("base"):
+            raise Error(f"{full} is not the full snapshot that {path} goes on from")
+        return [(path, manifest), (full, full_manifest)]
 
     def verify(self) -> None:
         """Compares every block of every file with its hash. Needs the module xxhash."""
@@ -430,31 +431,36 @@ class _Snapshot(Tables):
         return Table(name, parts, where, ids, self._names_of(name))
 
     def _names_of(self, table: str) -> Union[_Vocabulary, str]:
-        sparse = {t["name"] for t in self.manifest["tensors"] if t["kind"] == 0}
-        if table not in sparse and table not in {name.rpartition(".")[2] for name in sparse}:
-            return "its rows are no items"
-        if self._names is None:
-            self._names = self._find_names()
-        return self._names
+        """A sparse tensor is named after what its rows are, as in item.A; its table by the last part or the whole."""
+        for tensor in self.manifest["tensors"]:
+            kind, _, rest = tensor["name"].partition(".")
+            if tensor["kind"] == SPARSE and kind in NAME_FILES and table in (rest, tensor["name"]):
+                if kind not in self._names:
+                    self._names[kind] = self._find_names(NAME_FILES[kind])
+                return self._names[kind]
+        return "its rows are neither items nor users"
 
-    def _find_names(self) -> Union[_Vocabulary, str]:
+    def _find_names(self, file: str) -> Union[_Vocabulary, str]:
         """The data set that was named must fit; the training's own is taken if it is there and fits."""
-        wanted = json.loads(self.manifest["data"])["fingerprint"]
         quoted = re.search(r'^data:\n  dir: (".*")$', self.manifest["config"], re.MULTILINE)
         directory = Path(self._data if self._data is not None else json.loads(quoted[1]) if quoted else "")
         try:
-            vocabulary = _Vocabulary(directory)
+            vocabulary = _Vocabulary(directory, file)
+            self._check_ids(vocabulary)
+            return vocabulary
         except Error as error:
             if self._data is not None:
                 raise
             return f"{error}; name the prepared data set: mangrove.open(..., data=DIR)"
-        if wanted in (vocabulary.manifest["fingerprint"], *vocabulary.manifest.get("lineage", [])):
-            return vocabulary  # the training's, or one that grew from it and kept its ids
-        reason = (f"the data set in {directory} has fingerprint {vocabulary.manifest['fingerprint']}, {self.path} was "
-                  f"trained on {wanted}, whose ids differ")
-        if self._data is not None:
-            raise Error(reason)
-        return f"{reason}; name the prepared data set: mangrove.open(..., data=DIR)"
+
+    def _check_ids(self, vocabulary: _Vocabulary) -> None:
+        """Ids mean the same in the training's data set and in those that it grew from or that grew from it."""
+        trained, found = json.loads(self.manifest["data"]), vocabulary.manifest
+        if found["fingerprint"] not in (trained["fingerprint"], *trained.get("lineage", [])) and trained[
+            "fingerprint"
+        ] not in found.get("lineage", []):
+            raise Error(f"{vocabulary.path} is of the data set {found['fingerprint']}; {self.path} was trained on "
+                        f"{trained['fingerprint']}, whose ids differ")
 
 
 # ---- exports ----------------------------------------------------------------------------------------------------

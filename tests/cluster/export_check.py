@@ -3,6 +3,9 @@
 export_check.py export EXPORT SNAPSHOT DATA [ITEMS]   an export, read by NumPy alone, equals the snapshot's files and the
                                                       data set's names; the snapshot's rows in the order of ids or ITEMS
 export_check.py module PATH SNAPSHOT DATA             mangrove.py on PATH, an export or a snapshot, equals the same
+export_check.py partial SNAPSHOT                      prints 1 if some row stands in its base alone and some in both
+export_check.py inspect SNAPSHOT DATA EXPORT <LINES   mangrove.py and NumPy alone give by name the rows that mangrove
+                                                      inspect --json printed, 1,000 at least
 export_check.py foreign EXPORT                        the module safetensors reads what NumPy reads; 77 if it is not there
 export_check.py nearest EXPORT NAME FOUND             lines "score name" are the ten of table A nearest by cosine
 """
@@ -119,6 +122,30 @@ def check_module(path, snapshot, data):
     print(n_rows, "rows")
 
 
+def check_partial(snapshot):
+    manifest = json.loads((pathlib.Path(snapshot) / "manifest.json").read_bytes())
+    ids = []
+    for directory in (pathlib.Path(snapshot), pathlib.Path(snapshot).parent / manifest["base"]["dir"]):
+        ids.append({int(i) for path in directory.glob("server-*.shared.safetensors") for i in load(path)["rows"]})
+    print(int(bool(ids[1] - ids[0]) and bool(ids[0] & ids[1])))
+
+
+def check_inspect(snapshot, data, export):
+    import mangrove
+
+    tables, lines = mangrove.open(snapshot, data=data), [json.loads(line) for line in sys.stdin]
+    exported = {table: read_npy(pathlib.Path(export), table) for table in {line["table"] for line in lines}}
+    places = {table: {name: i for i, name in enumerate(names)} for table, (names, _, _) in exported.items()}
+    for line in lines:
+        values = np.array(line["values"], np.float32)  # nine digits: back to the bit
+        table, name = line["table"], line["name"]
+        same(f"{table} {name}", tables[table][name], values)
+        same(f"{table} {name} of NumPy alone", exported[table][2][places[table][name.encode()]], values)
+        same(f"{table} {name} id", exported[table][1][places[table][name.encode()]], line["row"])
+    assert len(lines) >= 1000 and len({(line["table"], line["name"]) for line in lines}) == len(lines), len(lines)
+    print(len(lines), "rows")
+
+
 def check_foreign(export):
     try:
         from safetensors.numpy import load_file
@@ -143,5 +170,6 @@ def check_nearest(export, name, found):
 
 
 if __name__ == "__main__":
-    {"export": check_export, "module": check_module, "foreign": check_foreign,
-     "nearest": check_nearest}[sys.argv[1]](*sys.argv[2:])
+    checks = {"export": check_export, "module": check_module, "partial": check_partial, "inspect": check_inspect,
+              "foreign": check_foreign, "nearest": check_nearest}
+    checks[sys.argv[1]](*sys.argv[2:])
