@@ -14,16 +14,24 @@
 
 #include "common/log.h"
 
-Err snapshot_file_create(SnapshotFile *f, const char *path, uint64_t size) {
-    *f = (SnapshotFile){.path = must_strdup(path), .temp = must_alloc(strlen(path) + sizeof ".tmp"), .size = size};
+static int open_temporary(const char *path, bool is_direct) {
+    return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | (is_direct ? O_DIRECT : 0), 0644);
+}
+
+Err snapshot_file_create(SnapshotFile *f, SnapshotDisk *disk, const char *path, uint64_t size) {
+    *f = (SnapshotFile){.disk = disk, .path = must_strdup(path), .size = size};
+    f->temp = must_alloc(strlen(path) + sizeof ".tmp");
     sprintf(f->temp, "%s.tmp", path);
     f->n_blocks = snapshot_file_blocks(size);
     f->hashes = must_alloc((f->n_blocks + 1) * sizeof *f->hashes);
-    f->fd = open(f->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (f->fd < 0) {
-        f->error = err_fail(ERR_IO, "cannot create %s: %m", f->temp);
+    f->target.fd = open_temporary(f->temp, true);
+    f->target.is_direct = f->target.fd >= 0;
+    if (f->target.fd < 0 && errno == EINVAL) /* of a file system that always goes through the cache */
+        f->target.fd = open_temporary(f->temp, false);
+    if (f->target.fd < 0) {
+        Err err = err_fail(ERR_IO, "cannot create %s: %m", f->temp);
         snapshot_file_free(f);
-        return ERR_IO;
+        return err;
     }
     return OK;
 }
@@ -33,95 +41,82 @@ static size_t block_bytes(const SnapshotFile *f, uint64_t number) {
     return left < SNAPSHOT_BLOCK ? left : SNAPSHOT_BLOCK;
 }
 
-/* The disk begins at once (a wish): the fsync at the end then waits for little. */
-static void write_block(SnapshotFile *f, const SnapshotBlock *b) {
-    off_t offset = (off_t)(b->number * SNAPSHOT_BLOCK);
-    f->hashes[b->number] = XXH3_64bits(b->bytes, b->filled_bytes);
-    for (size_t done = 0; done < b->filled_bytes && f->error == OK;) {
-        ssize_t n = pwrite(f->fd, b->bytes + done, b->filled_bytes - done, offset + (off_t)done);
-        if (n > 0)
-            done += (size_t)n;
-        else if (n == 0 || errno != EINTR)
-            f->error = err_fail(ERR_IO, "cannot write %s: %m", f->temp);
-    }
-    sync_file_range(f->fd, offset, (off_t)b->filled_bytes, SYNC_FILE_RANGE_WRITE);
-    f->n_written++;
-}
-
 static SnapshotBlock *open_block(SnapshotFile *f, uint64_t number) {
     for (int i = 0; i < f->n_open; i++)
         if (f->blocks[i].number == number)
             return &f->blocks[i];
-    if (f->n_open == f->n_buffers) {
-        f->blocks = must_realloc(f->blocks, (size_t)(f->n_buffers + 1) * sizeof *f->blocks);
-        f->blocks[f->n_buffers++].bytes = must_alloc(SNAPSHOT_BLOCK);
+    if (f->n_open == f->block_capacity) {
+        f->block_capacity = 2 * f->block_capacity + 4;
+        f->blocks = must_realloc(f->blocks, (size_t)f->block_capacity * sizeof *f->blocks);
     }
     SnapshotBlock *b = &f->blocks[f->n_open++];
-    b->number = number;
-    b->filled_bytes = 0;
+    *b = (SnapshotBlock){.number = number, .bytes = snapshot_disk_buffer(f->disk)};
     return b;
 }
 
-static void close_block(SnapshotFile *f, SnapshotBlock *b) {
-    SnapshotBlock written = *b, *last = &f->blocks[--f->n_open];
-    *b = *last;
-    *last = written;
-}
-
-static void free_buffers(SnapshotFile *f) {
-    for (int i = 0; i < f->n_buffers; i++)
-        free(f->blocks[i].bytes);
-    free(f->blocks);
-    f->blocks = NULL;
-    f->n_buffers = 0;
+static void write_block(SnapshotFile *f, SnapshotBlock *b) {
+    snapshot_disk_write(f->disk, &f->target, b->number * SNAPSHOT_BLOCK, b->bytes, b->filled_bytes,
+                        &f->hashes[b->number]);
+    *b = f->blocks[--f->n_open];
+    f->n_full++;
 }
 
 void snapshot_file_put(SnapshotFile *f, uint64_t offset, const void *data, size_t n) {
     const unsigned char *from = data;
     assert(offset <= f->size && n <= f->size - offset);
-    while (n && f->error == OK) {
+    while (n) {
         uint64_t number = offset / SNAPSHOT_BLOCK;
         size_t at = offset % SNAPSHOT_BLOCK, part = n < SNAPSHOT_BLOCK - at ? n : SNAPSHOT_BLOCK - at;
         SnapshotBlock *b = open_block(f, number);
         memcpy(b->bytes + at, from, part);
         b->filled_bytes += part;
-        if (b->filled_bytes == block_bytes(f, number)) {
+        if (b->filled_bytes == block_bytes(f, number))
             write_block(f, b);
-            close_block(f, b);
-            if (f->n_written == f->n_blocks)
-                free_buffers(f);
-        }
         offset += part;
         from += part;
         n -= part;
     }
 }
 
+bool snapshot_file_has_failed(const SnapshotFile *f) {
+    return atomic_load_explicit(&f->target.error, memory_order_relaxed) != 0;
+}
+
+/* Waits for the blocks, then for the disk, and closes. */
+static Err finish(SnapshotFile *f) {
+    int fd = f->target.fd, error = snapshot_disk_wait(f->disk, &f->target);
+    f->target.fd = -1;
+    Err err = error ? err_fail(ERR_IO, "cannot write %s: %s", f->temp, strerror(error)) : OK;
+    assert(err || f->n_full == f->n_blocks);
+    if (!err && fsync(fd) != 0)
+        err = err_fail(ERR_IO, "cannot write %s to the disk: %m", f->temp);
+    if (close(fd) != 0 && !err)
+        err = err_fail(ERR_IO, "cannot close %s: %m", f->temp);
+    return err;
+}
+
 Err snapshot_file_commit(SnapshotFile *f) {
-    assert(f->error != OK || f->n_written == f->n_blocks);
-    if (f->error == OK && fsync(f->fd) != 0)
-        f->error = err_fail(ERR_IO, "cannot write %s to the disk: %m", f->temp);
-    int fd = f->fd;
-    f->fd = -1;
-    if (close(fd) != 0 && f->error == OK)
-        f->error = err_fail(ERR_IO, "cannot close %s: %m", f->temp);
-    if (f->error == OK && rename(f->temp, f->path) != 0)
-        f->error = err_fail(ERR_IO, "cannot rename %s to %s: %m", f->temp, f->path);
-    if (f->error != OK)
+    Err err = finish(f);
+    if (!err && rename(f->temp, f->path) != 0)
+        err = err_fail(ERR_IO, "cannot rename %s to %s: %m", f->temp, f->path);
+    if (err)
         unlink(f->temp);
-    return f->error;
+    return err;
 }
 
 void snapshot_file_free(SnapshotFile *f) {
-    if (f->temp && f->fd >= 0) {
-        close(f->fd);
+    if (f->temp && f->target.fd >= 0) {
+        snapshot_disk_wait(f->disk, &f->target);
+        close(f->target.fd);
         unlink(f->temp);
     }
-    free_buffers(f);
+    for (int i = 0; i < f->n_open; i++)
+        snapshot_disk_drop(f->disk, f->blocks[i].bytes);
+    free(f->blocks);
     free(f->path);
     free(f->temp);
     free(f->hashes);
-    *f = (SnapshotFile){.fd = -1};
+    *f = (SnapshotFile){.target.fd = -1};
 }
 
 /* Fills the block as far as the file goes; -1 and errno on failure. */

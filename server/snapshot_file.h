@@ -11,33 +11,34 @@
 #include <stdint.h>
 
 #include "common/err.h"
-
-enum { SNAPSHOT_BLOCK = 1 << 20 }; /* bytes with a hash of their own: XXH3, 64 bits */
+#include "server/snapshot_disk.h"
 
 typedef struct SnapshotBlock {
     uint64_t number;
     size_t filled_bytes;
-    unsigned char *bytes; /* (SNAPSHOT_BLOCK) */
+    unsigned char *bytes; /* the disk's buffer */
 } SnapshotBlock;
 
 typedef struct SnapshotFile { /* zeroed: not created */
-    int fd;
+    SnapshotDisk *disk;
+    SnapshotTarget target;
     char *path, *temp;
     uint64_t size;
-    uint64_t *hashes; /* (n_blocks) */
-    uint64_t n_blocks, n_written;
-    SnapshotBlock *blocks; /* (n_buffers), the first n_open of them begun */
-    int n_open, n_buffers;
-    Err error; /* the first: later writes do nothing */
+    uint64_t *hashes; /* (n_blocks), valid after the commit */
+    uint64_t n_blocks, n_full;
+    SnapshotBlock *blocks; /* (block_capacity), n_open of them begun */
+    int n_open, block_capacity;
 } SnapshotFile;
 
 /* Creates path.tmp for a file of this size. */
-Err snapshot_file_create(SnapshotFile *f, const char *path, uint64_t size) MUST_CHECK;
-/* Bytes [offset, offset + n) of the file, which were not put before. A failure is kept until the commit, so that rows
- * can be streamed without a check for each. */
+Err snapshot_file_create(SnapshotFile *f, SnapshotDisk *disk, const char *path, uint64_t size) MUST_CHECK;
+/* Bytes [offset, offset + n) of the file, which were not put before. A failure shows in the commit, so that rows can be
+ * streamed without a check for each, and soon in has_failed. */
 void snapshot_file_put(SnapshotFile *f, uint64_t offset, const void *data, size_t n);
-/* Every byte has been put. fsync (once: after a failed one nobody knows what is on the disk), rename. The directory is
- * the caller's to sync. On failure the temporary file is removed. size and hashes stay valid. */
+bool snapshot_file_has_failed(const SnapshotFile *f);
+/* Every byte has been put, or the file has failed. fsync (once: after a failed one nobody knows what is on the disk),
+ * rename. The directory is the caller's to sync. On failure the temporary file is removed. size and hashes stay valid.
+ */
 Err snapshot_file_commit(SnapshotFile *f) MUST_CHECK;
 /* Removes a temporary file that was not committed; frees everything. */
 void snapshot_file_free(SnapshotFile *f);

@@ -13,12 +13,22 @@
 
 _Static_assert(sizeof(real) == sizeof(float), "snapshots hold what the product computes with");
 
-/* A table's file. Its rows are visited once; each number goes to where its column has got to. */
+/* One column of a table's file. */
 typedef struct Column {
     uint32_t first, width; /* within a row */
     uint64_t offset;       /* in the file, of the next row's */
 } Column;
 
+/* What is written, and where. */
+typedef struct WriteJob {
+    StoreCut *cut;
+    const Schema *schema;
+    uint32_t rank; /* of the server */
+    const char *dir;
+    SnapshotDisk *disk;
+} WriteJob;
+
+/* Its rows are visited once; each number goes to where its column has got to. */
 typedef struct TableFile {
     SnapshotFile file;
     const Table *table;
@@ -57,7 +67,7 @@ static int describe_tensors(const Table *table, uint32_t row_reals, uint64_t n_r
 }
 
 /* Creates the file and puts what is known beforehand: header and slots. */
-static Err begin_file(TableFile *t, const char *dir, const uint64_t *slots, uint32_t row_reals) {
+static Err begin_file(TableFile *t, const WriteJob *job, const uint64_t *slots, uint32_t row_reals) {
     SafetensorsEntry entries[3 + 2 * N_DOMAINS];
     char names[2 * N_DOMAINS][8], *header;
     size_t header_size;
@@ -73,8 +83,8 @@ static Err begin_file(TableFile *t, const char *dir, const uint64_t *slots, uint
         t->n_columns++;
         size += entries[i].n_bytes;
     }
-    char *path = snapshot_path(dir, t->name);
-    e = snapshot_file_create(&t->file, path, size);
+    char *path = snapshot_path(job->dir, t->name);
+    e = snapshot_file_create(&t->file, job->disk, path, size);
     free(path);
     if (e == OK) {
         snapshot_file_put(&t->file, 0, header, header_size);
@@ -85,20 +95,20 @@ static Err begin_file(TableFile *t, const char *dir, const uint64_t *slots, uint
 }
 
 /* A table without rows has no file: t->table stays NULL. */
-static Err write_table(TableFile *t, StoreCut *cut, const Schema *schema, int number, uint32_t rank, const char *dir) {
+static Err write_table(TableFile *t, const WriteJob *job, int number) {
     uint64_t slots[N_SLOTS + 1];
-    store_cut_count(cut, number, slots);
+    store_cut_count(job->cut, number, slots);
     if (slots[N_SLOTS] == 0)
         return OK;
-    t->table = &schema->tables[number];
+    t->table = &job->schema->tables[number];
     t->n_rows = slots[N_SLOTS];
-    snprintf(t->name, sizeof t->name, "server-%u.%s.safetensors", rank, t->table->name);
-    Err e = begin_file(t, dir, slots, store_row_reals(store_cut_store(cut), number));
+    snprintf(t->name, sizeof t->name, "server-%u.%s.safetensors", job->rank, t->table->name);
+    Err e = begin_file(t, job, slots, store_row_reals(store_cut_store(job->cut), number));
     if (e != OK)
         return e;
-    for (uint32_t slot = 0; slot < N_SLOTS && t->file.error == OK; slot++)
-        store_cut_visit(cut, number, slot, put_row, t);
-    return t->file.error;
+    for (uint32_t slot = 0; slot < N_SLOTS && !snapshot_file_has_failed(&t->file); slot++)
+        store_cut_visit(job->cut, number, slot, put_row, t);
+    return snapshot_file_has_failed(&t->file) ? snapshot_file_commit(&t->file) : OK; /* which says why */
 }
 
 static json_t *describe_file(const TableFile *t, uint32_t rank) {
@@ -122,32 +132,34 @@ static Err sync_directory(const char *dir) {
 }
 
 /* All files are written before the first is waited for: the disk has work meanwhile. */
-static Err write_files(TableFile *tables, StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir,
-                       json_t *files) {
-    Err e = make_directories(dir);
-    for (int i = 0; i < schema->n_tables && e == OK; i++)
-        e = write_table(&tables[i], cut, schema, i, rank, dir);
-    for (int i = 0; i < schema->n_tables && e == OK; i++) {
+static Err write_files(TableFile *tables, const WriteJob *job, json_t *files) {
+    int n = job->schema->n_tables;
+    Err e = make_directories(job->dir);
+    for (int i = 0; i < n && e == OK; i++)
+        e = write_table(&tables[i], job, i);
+    for (int i = 0; i < n && e == OK; i++) {
         if (!tables[i].table)
             continue;
         e = snapshot_file_commit(&tables[i].file);
-        json_array_append_new(files, describe_file(&tables[i], rank));
+        json_array_append_new(files, describe_file(&tables[i], job->rank));
     }
-    return e == OK ? sync_directory(dir) : e;
+    for (int i = 0; i < n; i++)
+        if (tables[i].table)
+            snapshot_file_free(&tables[i].file);
+    return e == OK ? sync_directory(job->dir) : e;
 }
 
 Err snapshot_write_tables(StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir, char **files_json) {
     TableFile *tables = must_calloc(SCHEMA_MAX_TABLES, sizeof *tables);
+    WriteJob job = {.cut = cut, .schema = schema, .rank = rank, .dir = dir, .disk = snapshot_disk_open()};
     json_t *files = json_array();
     *files_json = NULL;
-    Err e = write_files(tables, cut, schema, rank, dir, files);
-    for (int i = 0; i < schema->n_tables; i++)
-        if (tables[i].table)
-            snapshot_file_free(&tables[i].file);
+    Err e = write_files(tables, &job, files);
+    snapshot_disk_close(&job.disk);
     free(tables);
-    json_t *part = json_pack("{s:o, s:o}", "tensors", snapshot_tensors_json(schema), "files", files);
+    json_t *json = json_pack("{s:o, s:o}", "tensors", snapshot_tensors_json(schema), "files", files);
     if (e == OK)
-        *files_json = json_dumps(part, JSON_COMPACT);
-    json_decref(part);
+        *files_json = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
     return e;
 }

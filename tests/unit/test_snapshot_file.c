@@ -19,6 +19,7 @@
 #include "server/snapshot_file.h"
 
 static char root[] = "/tmp/test_snapshot_file_XXXXXX";
+static SnapshotDisk *disk;
 
 static const char *path_of(const char *name) {
     static char path[128];
@@ -28,11 +29,13 @@ static const char *path_of(const char *name) {
 
 static int make_root(void **state) {
     (void)state;
+    disk = snapshot_disk_open();
     return mkdtemp(root) ? 0 : -1;
 }
 
 static int remove_root(void **state) {
     (void)state;
+    snapshot_disk_close(&disk);
     return rmdir(root); /* fails where a test has left a file */
 }
 
@@ -53,7 +56,7 @@ static void check_file(size_t size, size_t piece, Rng *r) {
     for (uint32_t i = 0; i < n_pieces; i++)
         order[i] = i;
     rng_shuffle(r, order, n_pieces);
-    assert_int_equal(snapshot_file_create(&f, path_of("x"), size), OK);
+    assert_int_equal(snapshot_file_create(&f, disk, path_of("x"), size), OK);
     for (uint32_t i = 0; i < n_pieces; i++) {
         size_t at = order[i] * piece;
         snapshot_file_put(&f, at, bytes + at, size - at < piece ? size - at : piece);
@@ -92,13 +95,13 @@ static void memory_is_a_block_for_each_column_and_boundary(void **state) {
     enum { COLUMNS = 4, ROWS = 20000, WIDTH = 160 };
     SnapshotFile f;
     const unsigned char row[WIDTH] = {7};
-    assert_int_equal(snapshot_file_create(&f, path_of("x"), (uint64_t)COLUMNS * ROWS * WIDTH), OK);
+    assert_int_equal(snapshot_file_create(&f, disk, path_of("x"), (uint64_t)COLUMNS * ROWS * WIDTH), OK);
     for (uint64_t i = 0; i < ROWS; i++)
         for (uint64_t c = 0; c < COLUMNS; c++) {
             snapshot_file_put(&f, (c * ROWS + i) * WIDTH, row, WIDTH);
-            assert_in_range(f.n_buffers, 0, COLUMNS + COLUMNS - 1);
+            assert_in_range(f.n_open, 0, COLUMNS + COLUMNS - 1);
         }
-    assert_int_equal(f.n_buffers, 0); /* nothing is kept of a file that is whole */
+    assert_int_equal(f.n_open, 0);
     assert_int_equal(snapshot_file_commit(&f), OK);
     snapshot_file_free(&f);
     assert_int_equal(unlink(path_of("x")), 0);
@@ -107,12 +110,12 @@ static void memory_is_a_block_for_each_column_and_boundary(void **state) {
 static void what_is_not_committed_is_gone(void **state) {
     (void)state;
     SnapshotFile f;
-    assert_int_equal(snapshot_file_create(&f, path_of("x"), 3), OK);
+    assert_int_equal(snapshot_file_create(&f, disk, path_of("x"), 3), OK);
     assert_int_equal(access(path_of("x.tmp"), F_OK), 0);
     snapshot_file_put(&f, 0, "ab", 2);
     snapshot_file_free(&f);
     assert_int_equal(access(path_of("x.tmp"), F_OK), -1);
-    assert_int_equal(snapshot_file_create(&f, path_of("no/such/directory"), 3), ERR_IO);
+    assert_int_equal(snapshot_file_create(&f, disk, path_of("no/such/directory"), 3), ERR_IO);
     snapshot_file_free(&f); /* of one that was never created */
 }
 
@@ -120,7 +123,7 @@ static void a_file_that_cannot_be_renamed_leaves_nothing(void **state) {
     (void)state;
     SnapshotFile f;
     assert_int_equal(make_directories(path_of("x/full")), OK); /* a directory is in the way */
-    assert_int_equal(snapshot_file_create(&f, path_of("x"), 2), OK);
+    assert_int_equal(snapshot_file_create(&f, disk, path_of("x"), 2), OK);
     snapshot_file_put(&f, 0, "ab", 2);
     assert_int_equal(snapshot_file_commit(&f), ERR_IO);
     assert_non_null(strstr(err_message(), "cannot rename"));
