@@ -53,6 +53,8 @@ uint32_t copies_take(Copies *c, bool is_bounded) {
     uint32_t copy = c->unused;
     if (copy) {
         memcpy(&c->unused, copies_at(c, copy), sizeof c->unused);
+        if (c->unused)
+            __builtin_prefetch(copies_at(c, c->unused), 1); /* the giver had it last */
     } else {
         copy = ++c->n_taken;
         make_ready(c, copy * c->copy_bytes);

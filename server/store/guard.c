@@ -40,7 +40,7 @@ static bool is_held(const Guard *g, uint32_t chunk) {
 /* ---- the writer ------------------------------------------------------------------------------------------------- */
 
 void guard_init(Guard *g, const GuardTerms *terms, SubTable *sub) {
-    assert(terms->shape.chunk_shift <= 5); /* a bit for each row of a chunk */
+    assert(terms->shape.chunk_shift <= 4); /* RowCopy has a bit for each row of a chunk */
     *g = (Guard){.terms = terms, .sub = sub, .n_rows = sub->n_rows};
     pthread_mutex_init(&g->lock, NULL);
     sub->guard = g;
@@ -67,15 +67,16 @@ static void set_touched(const Guard *g, Chunk *c, uint32_t copy) {
 /* Of a chunk that the reader has still to take. False: no room. */
 static bool copy_row(const Guard *g, Chunk *c, uint32_t row, bool is_bounded) {
     uint32_t first = first_copy(g, c), row_reals = g->terms->shape.row_reals;
-    for (uint32_t i = first; i; i = copy_at(g, i)->next)
-        if (copy_at(g, i)->row == row)
-            return true;
+    uint32_t rows = first ? copy_at(g, first)->rows : 0;
+    if (rows >> row & 1)
+        return true;
     uint32_t number = copies_take(g->terms->copies, is_bounded);
     if (!number)
         return false;
     RowCopy *copy = copy_at(g, number);
     copy->next = first;
-    copy->row = row;
+    copy->row = (uint16_t)row;
+    copy->rows = (uint16_t)(rows | 1u << row);
     memcpy(copy->values, c->rows + (size_t)row * row_reals, row_reals * sizeof(real));
     set_touched(g, c, number);
     return true;
@@ -86,7 +87,7 @@ bool guard_touch(Guard *g, uint32_t place, bool is_bounded) {
     uint32_t shift = g->terms->shape.chunk_shift, chunk = place >> shift;
     Chunk *c = &g->sub->chunks[chunk];
     bool is_safe = true;
-    if (atomic_load_explicit(&g->is_done, memory_order_acquire)) {
+    if (guard_is_done(g)) {
         set_touched(g, c, 0);
         return true;
     }

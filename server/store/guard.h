@@ -23,7 +23,8 @@
 /* The copy of a row. */
 typedef struct RowCopy {
     uint32_t next; /* of the same chunk, 0: none */
-    uint32_t row;  /* in the chunk */
+    uint16_t row;  /* in the chunk */
+    uint16_t rows; /* a bit for each row that has a copy, here or in those behind */
     real values[];
 } RowCopy;
 
@@ -53,7 +54,11 @@ void guard_leave(Guard *g);
 /* Before the row at this place changes or is added; its chunk bears the cut's generation afterwards. False: no room for
  * a copy. */
 bool guard_touch(Guard *g, uint32_t place, bool is_bounded);
-/* Rows of this chunk may change without guard_touch. */
+/* Everything may change without guard_touch. */
+static inline bool guard_is_done(const Guard *g) {
+    return atomic_load_explicit(&g->is_done, memory_order_acquire);
+}
+/* Rows of this chunk may. */
 static inline bool guard_is_free(const Chunk *chunk, uint32_t generation) {
     return chunk->touched == generation && !chunk->copy;
 }

@@ -117,12 +117,12 @@ void rowtable_locate(const RowTable *tables, const uint64_t *keys, uint32_t n, c
     }
 }
 
-/* While a cut lives rowtable_protect has come before. */
+/* While a cut has rows to be read rowtable_protect has come before. */
 static void touch(const RowTable *t, SubTable *sub, int64_t place) {
     Chunk *chunk = subtable_chunk(sub, t->shape, place);
     if (chunk->touched == t->generation)
         return;
-    assert(!sub->guard);
+    assert(!sub->guard || guard_is_done(sub->guard));
     chunk->touched = t->generation;
 }
 
@@ -142,19 +142,33 @@ void rowtable_change(RowTable *tables, const uint64_t *keys, uint32_t n, int dom
     }
 }
 
+/* The row that changes, or the place that a new one will take. */
+static uint32_t place_to_change(const SubTable *sub, int64_t place) {
+    return place == SUBTABLE_NONE ? sub->n_rows : (uint32_t)place;
+}
+
+/* Whether a guard has to be asked before something at this place changes: not in a new chunk. */
+static bool is_guarded(const RowTable *t, const SubTable *sub, uint32_t place) {
+    const Chunk *chunk = subtable_chunk(sub, t->shape, place);
+    return sub->guard && chunk != sub->chunks + sub->n_chunks && !guard_is_free(chunk, t->generation);
+}
+
 bool rowtable_protect(RowTable *tables, const uint64_t *keys, uint32_t n, bool is_bounded) {
     Places p;
     find(tables, keys, n, &p);
     for (uint32_t i = 0; i < n; i++) {
         const RowTable *t = table_of(tables, keys[i]);
         SubTable *sub = p.subs[i];
-        if (!sub || !sub->guard)
+        if (!sub || !is_guarded(t, sub, place_to_change(sub, p.places[i])))
             continue;
-        int64_t place = p.places[i] == SUBTABLE_NONE ? sub->n_rows : p.places[i]; /* a new row changes its chunk too */
-        const Chunk *chunk = subtable_chunk(sub, t->shape, place);
-        if (chunk == sub->chunks + sub->n_chunks || guard_is_free(chunk, t->generation))
-            continue;
-        if (!guard_touch(sub->guard, (uint32_t)place, is_bounded))
+        __builtin_prefetch(sub->guard, 1);
+        if (p.places[i] != SUBTABLE_NONE)
+            prefetch(subtable_row(sub, t->shape, p.places[i]), t->shape.row_reals * sizeof(real));
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        SubTable *sub = p.subs[i];
+        if (sub && is_guarded(table_of(tables, keys[i]), sub, place_to_change(sub, p.places[i])) &&
+            !guard_touch(sub->guard, place_to_change(sub, p.places[i]), is_bounded))
             return false;
     }
     return true;

@@ -66,7 +66,7 @@ static uint32_t block_size(uint32_t n_left) {
 
 /* Before any of these rows changes: what a cut still needs of them is copied. False: there is no room. */
 static bool protect(Store *s, const uint64_t *keys, uint32_t n_keys, bool is_bounded) {
-    if (!s->cut)
+    if (!s->cut || store_cut_is_read(s->cut))
         return true;
     for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK)
         if (!rowtable_protect(s->tables, keys + first, block_size(n_keys - first), is_bounded))

@@ -18,6 +18,7 @@ struct StoreCut {
     Guard *guards; /* (n_guards) by table and slot */
     Guard **slots; /* (n_tables, N_SLOTS) into guards, NULL: has no rows */
     uint32_t n_guards;
+    _Atomic uint32_t n_unread; /* guards */
     /* the reader's */
     uint32_t n_left[SCHEMA_MAX_TABLES]; /* guards not yet read */
     Capture capture;
@@ -69,6 +70,7 @@ StoreCut *store_cut_begin(Store *s, bool only_touched, size_t max_copy_bytes) {
     cut->slots = must_calloc((size_t)s->schema->n_tables * N_SLOTS + 1, sizeof(Guard *));
     for (int i = 0; i < s->schema->n_tables; i++)
         guard_table(cut, i);
+    cut->n_unread = cut->n_guards;
     s->cut = cut;
     return cut;
 }
@@ -91,6 +93,10 @@ void store_cut_end(StoreCut **out, bool is_base) {
     free(cut->slots);
     free(cut);
     *out = NULL;
+}
+
+bool store_cut_is_read(const StoreCut *cut) {
+    return atomic_load_explicit(&cut->n_unread, memory_order_acquire) == 0;
 }
 
 StoreCutStats store_cut_stats(const StoreCut *cut) {
@@ -118,6 +124,7 @@ void store_cut_visit(StoreCut *cut, int table, uint32_t slot, StoreVisit visit, 
     if (!g)
         return;
     guard_capture(g, c);
+    atomic_fetch_sub_explicit(&cut->n_unread, 1, memory_order_release);
     if (--cut->n_left[table] == 0)
         copies_free(&cut->copies[table]); /* here: giving back much memory takes time */
     for (uint32_t i = 0; i < c->n_rows; i++)

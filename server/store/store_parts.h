@@ -24,4 +24,7 @@ struct Store {
     RowTable tables[SCHEMA_MAX_TABLES];
 };
 
+/* Nothing needs protection any more. The store's thread. */
+bool store_cut_is_read(const StoreCut *cut);
+
 #endif
