@@ -15,7 +15,7 @@ typedef struct Arguments {
     const char *dirs[MAX_SNAPSHOTS];
     int n_dirs;
     EvaluateOptions options;
-    bool is_json, with_groups;
+    bool is_json;
     const char *probe_option; /* one that was given and concerns the unknown-item probe; or NULL */
 } Arguments;
 
@@ -41,7 +41,7 @@ static Err evaluate_snapshots(const Arguments *a) {
     if (!err && !a->is_json) {
         err = check_alike(results, a);
         if (!err)
-            evaluate_print_tables(results, a->n_dirs, a->dirs, &a->options, a->with_groups);
+            evaluate_print_tables(results, a->n_dirs, a->dirs, &a->options);
     }
     free(results);
     return err;
@@ -53,7 +53,7 @@ static Err probe_published(const Arguments *a) {
     if (!err && a->is_json)
         evaluate_print_json(&result, NULL, &a->options);
     else if (!err)
-        evaluate_print_tables(&result, 1, NULL, &a->options, a->with_groups);
+        evaluate_print_tables(&result, 1, NULL, &a->options);
     return err;
 }
 
@@ -110,7 +110,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         a->options.split = (Split)found;
         return 0;
     case 'g':
-        a->with_groups = true;
+        a->options.with_groups = true;
         return 0;
     case 'n':
         a->options.n_draws = (int)parse_number(state, a->probe_option = "--draws", arg, 2, MAX_DRAWS);
@@ -119,7 +119,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         a->options.seed = (uint64_t)parse_number(state, a->probe_option = "--seed", arg, 0, INT64_MAX);
         return 0;
     case 'j':
-        a->is_json = true;
+        a->is_json = a->options.with_groups = true;
         return 0;
     case ARGP_KEY_ARG:
         if (a->n_dirs == MAX_SNAPSHOTS)

@@ -20,7 +20,7 @@ typedef struct Page {
     const Evaluated *results;
     int n;
     const char *const *dirs;
-    const EvaluateOptions *options;
+    bool with_groups;
 } Page;
 
 /* Whole domain: group -1. */
@@ -83,11 +83,12 @@ static void print_group(const Page *t, int domain, int group) {
         print_unknown(t, domain, group);
 }
 
-static void print_domain(const Page *t, int domain, bool with_groups) {
+static void print_domain(const Page *t, int domain) {
     const EvaluatedDomain *d = &t->results->domains[domain];
     if (!d->exists)
         return;
-    printf("domain %c%*s", "AB"[domain], NAME_WIDTH, t -> dirs ? "epoch" : "");
+    const char *epoch = t->dirs ? "epoch" : "";
+    printf("domain %c%*s", "AB"[domain], NAME_WIDTH, epoch);
     print_columns(t->results, NULL);
     printf("  %u positives\n", d->whole.n);
     if (d->whole.n > 0) {
@@ -97,7 +98,7 @@ static void print_domain(const Page *t, int domain, bool with_groups) {
         else
             print_rules(d);
     }
-    for (int g = 0; g < N_LENGTH_GROUPS && with_groups; g++)
+    for (int g = 0; g < N_LENGTH_GROUPS && t->with_groups; g++)
         print_group(t, domain, g);
 }
 
@@ -110,9 +111,8 @@ static const char *explanation(const Evaluated *e) {
     return "the rules of each domain know only which items are unknown";
 }
 
-void evaluate_print_tables(const Evaluated *results, int n, const char *const *dirs, const EvaluateOptions *options,
-                           bool with_groups) {
-    const Page t = {.results = results, .n = n, .dirs = dirs, .options = options};
+void evaluate_print_tables(const Evaluated *results, int n, const char *const *dirs, const EvaluateOptions *options) {
+    const Page t = {.results = results, .n = n, .dirs = dirs, .with_groups = options->with_groups};
     if (options->published_dir)
         printf("published files in %s, ", options->published_dir);
     printf("split %s, protocol %s; %s", EVAL_SPLIT_NAMES[options->split], EVAL_PROTOCOL_NAMES[results->protocol],
@@ -121,7 +121,7 @@ void evaluate_print_tables(const Evaluated *results, int n, const char *const *d
         printf(" (%d draws of the rest)", options->n_draws);
     printf("\n\n");
     for (int d = 0; d < N_DOMAINS; d++)
-        print_domain(&t, d, with_groups);
+        print_domain(&t, d);
 }
 
 /* ---- JSON --------------------------------------------------------------------------------------------------- */

@@ -39,7 +39,7 @@ static void measure_domain(const Evalset *set, const float *scores, const Evalua
                            EvaluatedDomain *out) {
     out->exists = true;
     measure(set, scores, o, e, &out->whole);
-    for (int g = 0; g < N_LENGTH_GROUPS; g++) {
+    for (int g = 0; g < N_LENGTH_GROUPS && o->with_groups; g++) {
         Evalset group;
         float *group_scores;
         evalset_pick_group(&group, &group_scores, set, scores, g);

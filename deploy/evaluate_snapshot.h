@@ -16,7 +16,8 @@ typedef struct EvaluateOptions {
     const char *published_dir; /* published files to evaluate on; NULL: the data set */
     int protocol;              /* EvalProtocol; -1: the training's, of published files paper */
     Split split;
-    int n_draws; /* of the unknown-item probe */
+    bool with_groups; /* also by length of the history */
+    int n_draws;      /* of the unknown-item probe */
     uint64_t seed;
 } EvaluateOptions;
 
@@ -30,8 +31,9 @@ typedef struct Evaluation {
 typedef struct EvaluatedDomain {
     bool exists;    /* false: the published files have none for it */
     uint32_t epoch; /* of the snapshot */
-    Evaluation whole, groups[N_LENGTH_GROUPS];
-    Probe rules[N_PROBES]; /* where not has_unknown */
+    Evaluation whole;
+    Evaluation groups[N_LENGTH_GROUPS]; /* with_groups */
+    Probe rules[N_PROBES];              /* where not has_unknown */
 } EvaluatedDomain;
 
 typedef struct Evaluated {
