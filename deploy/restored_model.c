@@ -4,22 +4,32 @@
 
 #include "common/log.h"
 #include "deploy/derive.h"
+#include "server/snapshot_load.h"
 
-static Err check_data(const RestoredModel *m, const char *snapshot_dir, const char *data_dir) {
-    uint64_t want = snapshot_data(m->snapshot)->fingerprint, found = dataset_info(m->data)->fingerprint;
-    if (want == found)
-        return OK;
-    return err_fail(ERR_DATA, "the data set in %s has fingerprint %016lx; %s was trained on %016lx, whose ids differ",
-                    data_dir, (unsigned long)found, snapshot_dir, (unsigned long)want);
+static bool is_of_training(const RestoredModel *m) {
+    return snapshot_data(m->snapshot)->fingerprint == dataset_info(m->data)->fingerprint;
 }
 
+/* Ids must mean what they meant in training: the same data set, or one made from it with --base. */
+static Err check_data(const RestoredModel *m, const char *snapshot_dir, const char *data_dir) {
+    uint64_t want = snapshot_data(m->snapshot)->fingerprint;
+    if (datainfo_descends_from(dataset_info(m->data), want))
+        return OK;
+    return err_fail(ERR_DATA,
+                    "the data set in %s has fingerprint %016lx; %s was trained on %016lx, which is not among its bases: "
+                    "their ids differ",
+                    data_dir, (unsigned long)dataset_info(m->data)->fingerprint, snapshot_dir, (unsigned long)want);
+}
+
+/* On newer data the tables may be longer; items that are new have their initial rows. */
 static Err open_store(RestoredModel *m) {
     const TrainConfig *train = &m->config.train;
+    const SnapshotLoad how = {.restore = is_of_training(m) ? RESTORE_RESUME : RESTORE_INIT};
     m->ranks = train->consistency == CONSISTENCY_SYNC ? (uint32_t)train->ranks : 1;
     Err err = derive_schema(NULL, &m->config, dataset_info(m->data), &m->schema);
     if (!err)
         err = store_open(&m->store, &m->schema, &m->config.optimizer, snapshot_seed(m->snapshot), m->ranks);
-    return err ? err : snapshot_load(m->snapshot, &m->schema, m->store);
+    return err ? err : snapshot_load_rows(m->snapshot, &m->schema, m->store, &how, NULL);
 }
 
 Err restored_model_open(RestoredModel **out, const char *snapshot_dir, const char *data_dir) {

@@ -33,6 +33,18 @@ static void epoch_path(char *out, const char *run_dir, uint32_t epoch, const cha
     snprintf(out, SNAPSHOT_CHOICE_PATH, "%s/snapshots/epoch-%04u%s", run_dir, epoch, file);
 }
 
+/* A run that was resumed under another run.dir may have its best epoch in the first one. */
+static Err choose_epoch(char *out, const char *run_dir, int domain, uint32_t epoch) {
+    char manifest[SNAPSHOT_CHOICE_PATH];
+    epoch_path(manifest, run_dir, epoch, "/manifest.json");
+    epoch_path(out, run_dir, epoch, "");
+    return !access(manifest, F_OK) ? OK
+                                   : err_fail(ERR_IO,
+                                              "the best epoch of domain %c is %" PRIu32 ", whose snapshot is not in %s "
+                                              "(was the run resumed from another one's?): name a snapshot",
+                                              "AB"[domain], epoch, run_dir);
+}
+
 Err snapshot_choose(const char *dir, char chosen[N_DOMAINS][SNAPSHOT_CHOICE_PATH]) {
     static const char *const DOMAIN_NAMES[N_DOMAINS] = {"A", "B"};
     char path[SNAPSHOT_CHOICE_PATH], *text;
@@ -57,7 +69,7 @@ Err snapshot_choose(const char *dir, char chosen[N_DOMAINS][SNAPSHOT_CHOICE_PATH
         if (epoch < 1 || epoch > newest)
             err = err_fail(ERR_CORRUPT, "%s does not tell domain %s's best epoch", path, DOMAIN_NAMES[d]);
         else
-            epoch_path(chosen[d], dir, (uint32_t)epoch, "");
+            err = choose_epoch(chosen[d], dir, d, (uint32_t)epoch);
     }
     json_decref(json);
     return err;

@@ -93,6 +93,30 @@ counts_add_up() {
     mangrove evaluate "$WORK/run" --data "$WORK/w1" >"$WORK/evaluate.txt" 2>&1 || { cat "$WORK/evaluate.txt"; false; }
 }
 
+@test "yesterday's rows serve today's data: to evaluate, to recommend, to start from" {
+    make_ratings
+    hold_back "$WORK/ratings/ratings_A.csv" .1 "$WORK/A.csv"
+    hold_back "$WORK/ratings/ratings_B.csv" .1 "$WORK/B.csv"
+    mangrove prepare "$WORK/A.csv" "$WORK/B.csv" --out "$WORK/w0" >/dev/null
+    mangrove prepare "$WORK/ratings/ratings_A.csv" "$WORK/ratings/ratings_B.csv" --out "$WORK/w1" \
+        --base "$WORK/w0" >/dev/null
+    make_config "$WORK/config.yaml" "$WORK/w0" "$WORK/run"
+    mangrove train "$WORK/config.yaml" --local >/dev/null
+    mangrove evaluate "$WORK/run" --data "$WORK/w1" >/dev/null
+    mangrove recommend "$WORK/run" --data "$WORK/w1" --domain B --user "$(names "$WORK/w1" users | tail -n 1)" >/dev/null
+    mangrove train "$WORK/config.yaml" --init "$WORK/run" --set data.dir="$WORK/w1" --set run.dir="$WORK/today" \
+        --set train.seed=2 --set train.epochs=1 >/dev/null 2>"$WORK/err"
+    grep -q "table A: [1-9][0-9]* trained rows are taken over; of its [0-9]* ids [1-9][0-9]* are new" "$WORK/err"
+    # the seed of initial values is the snapshot's: evaluate ends in the digits of the run's own evaluation
+    mangrove evaluate "$WORK/today" --data "$WORK/w1" --split valid --json >"$WORK/evaluated"
+    "$PYTHON" - "$WORK" <<'PYTHON'
+import json, sys
+line = json.loads(open(f"{sys.argv[1]}/today/metrics.jsonl").readline())
+again = json.load(open(f"{sys.argv[1]}/evaluated"))
+assert [again[d]["wauc"] for d in "AB"] == [line[d]["valid"]["wauc"] for d in "AB"], (again, line)
+PYTHON
+}
+
 @test "a base that is none exits 3, one that would be replaced 2" {
     make_ratings
     local files=("$WORK/ratings/ratings_A.csv" "$WORK/ratings/ratings_B.csv")
