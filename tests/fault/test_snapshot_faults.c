@@ -49,22 +49,23 @@ static void stop_failing(void) {
     assert_int_equal(fiu_disable(fault->point), 0);
 }
 
-/* What the servers and the scheduler do for a snapshot of this epoch. */
-static Err take_snapshot(Snap *s, uint32_t epoch, char dir[128]) {
+typedef struct Cluster {
+    Snap *s;
     uint16_t map[N_SLOTS];
+    Store *parts[N_SERVERS];
+} Cluster;
+
+/* What the servers and the scheduler do for a snapshot of this epoch. */
+static Err take_snapshot(const Cluster *c, uint32_t epoch, char dir[128]) {
     char *files[N_SERVERS] = {NULL};
     Err e = OK;
-    snprintf(dir, 128, "%s/epoch-%04u", s->root, epoch);
-    snap_map(map, N_SERVERS);
-    for (uint32_t i = 0; i < N_SERVERS && e == OK; i++) {
-        Store *part = snap_part(s, map, (uint16_t)i);
-        e = snap_tables(s, part, i, dir, &files[i]);
-        store_close(&part);
-    }
+    snprintf(dir, 128, "%s/epoch-%04u", c->s->root, epoch);
+    for (uint32_t i = 0; i < N_SERVERS && e == OK; i++)
+        e = snap_tables(c->s, c->parts[i], i, dir, &files[i]);
     if (e == OK) {
-        SnapshotFacts facts = snap_facts(s, dir, N_SERVERS, map, files, snap_manifest());
+        SnapshotFacts facts = snap_facts(c->s, dir, N_SERVERS, c->map, files, snap_manifest());
         facts.epoch = epoch;
-        e = snapshot_commit(&facts, s->config_text, NULL);
+        e = snapshot_commit(&facts, c->s->config_text, NULL);
     }
     for (uint32_t i = 0; i < N_SERVERS; i++)
         free(files[i]);
@@ -99,16 +100,17 @@ static void clean_up(const Snap *s, int keep) {
 }
 
 /* False: there are fewer than n such calls in a snapshot. */
-static bool fails_at(Snap *s, const Fault *f, int n, const char *before) {
+static bool fails_at(const Cluster *c, const Fault *f, int n, const char *before) {
+    const Snap *s = c->s;
     char failed[128], next[128];
     start_failing(f, n);
-    Err e = take_snapshot(s, 2, failed);
+    Err e = take_snapshot(c, 2, failed);
     stop_failing();
     is_whole(s, before);
     if (e == OK || is_committed(failed)) /* a failed sync behind the rename leaves a whole one */
         is_whole(s, failed);
     assert_true(e == OK || n_fired);
-    assert_int_equal(take_snapshot(s, 3, next), OK);
+    assert_int_equal(take_snapshot(c, 3, next), OK);
     clean_up(s, 3);
     is_whole(s, next);
     n_temporary = 0;
@@ -122,19 +124,24 @@ static bool fails_at(Snap *s, const Fault *f, int n, const char *before) {
 
 static void a_snapshot_is_whole_or_none_whichever_call_fails(void **state) {
     (void)state;
-    Snap *s = snap_open();
+    Cluster c = {.s = snap_open()};
     char before[128];
     int n_cases = 0;
-    snap_write(s, N_SERVERS, 1, before);
+    snap_map(c.map, N_SERVERS);
+    for (uint16_t i = 0; i < N_SERVERS; i++)
+        c.parts[i] = snap_part(c.s, c.map, i);
+    assert_int_equal(take_snapshot(&c, 1, before), OK);
     for (int i = 0; i < N_FAULTS; i++) {
         int n = 1;
-        while (n < MOST_CALLS && fails_at(s, &FAULTS[i], n, before))
+        while (n < MOST_CALLS && fails_at(&c, &FAULTS[i], n, before))
             n++;
         assert_true(n > 1); /* the wrapper is in place */
         n_cases += n - 1;
     }
     print_message("%d calls failed in turn\n", n_cases);
-    snap_close(s);
+    for (uint16_t i = 0; i < N_SERVERS; i++)
+        store_close(&c.parts[i]);
+    snap_close(c.s);
 }
 
 int main(void) {
