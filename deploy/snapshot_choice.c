@@ -1,6 +1,7 @@
 #include "deploy/snapshot_choice.h"
 
 #include <dirent.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
