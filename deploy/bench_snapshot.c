@@ -20,8 +20,8 @@
 #include "common/log.h"
 #include "common/rng.h"
 #include "deploy/bench_disk.h"
-#include "server/snapshot.h"
-#include "server/snapshot_manifest.h"
+#include "server/snapshot/snapshot.h"
+#include "server/snapshot/snapshot_manifest.h"
 
 enum { WIDTH = 40, KEYS = 4000, STEPS = 1 << 26, SLOW_MS = 1 };
 static const double UNDISTURBED_S = 1, AFTER_S = 0.2, NEAR_MARK_S = 0.25;

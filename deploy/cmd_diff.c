@@ -12,8 +12,8 @@
 #include "deploy/json_output.h"
 #include "deploy/row_names.h"
 #include "deploy/snapshot_choice.h"
-#include "server/snapshot_manifest.h"
-#include "server/snapshot_schema.h"
+#include "server/snapshot/snapshot_manifest.h"
+#include "server/snapshot/snapshot_schema.h"
 
 enum { DEFAULT_TOP = 5, MAX_TOP = 1000000 };
 

@@ -10,8 +10,8 @@
 #include "deploy/inspect_summary.h"
 #include "deploy/json_output.h"
 #include "deploy/table_facts.h"
-#include "server/snapshot_list.h"
-#include "server/snapshot_schema.h"
+#include "server/snapshot/snapshot_list.h"
+#include "server/snapshot/snapshot_schema.h"
 
 typedef struct InspectArguments {
     const char *dir;

@@ -7,8 +7,8 @@
 #include "common/log.h"
 #include "deploy/commands.h"
 #include "deploy/json_output.h"
-#include "server/snapshot_list.h"
-#include "server/snapshot_verify.h"
+#include "server/snapshot/snapshot_list.h"
+#include "server/snapshot/snapshot_verify.h"
 
 typedef struct VerifyArguments {
     const char *dir;

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "server/snapshot_manifest.h"
-#include "server/snapshot_rows.h"
+#include "server/snapshot/snapshot_manifest.h"
+#include "server/snapshot/snapshot_rows.h"
 
 typedef struct Walk {
     const SnapshotRows *before, *after; /* NULL: no rows */

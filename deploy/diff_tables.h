@@ -7,7 +7,7 @@
 #include "common/err.h"
 #include "common/schema.h"
 #include "deploy/spread.h"
-#include "server/snapshot.h"
+#include "server/snapshot/snapshot.h"
 
 typedef struct MovedRow {
     uint64_t row;

@@ -9,8 +9,8 @@
 #include "common/log.h"
 #include "deploy/export_dir.h"
 #include "deploy/snapshot_choice.h"
-#include "server/snapshot_manifest.h"
-#include "server/snapshot_schema.h"
+#include "server/snapshot/snapshot_manifest.h"
+#include "server/snapshot/snapshot_schema.h"
 
 typedef struct Export {
     const ExportOptions *options;

@@ -25,7 +25,7 @@
 #include "common/schema.h"
 #include "deploy/export_items.h"
 #include "deploy/row_names.h"
-#include "server/snapshot_rows.h"
+#include "server/snapshot/snapshot_rows.h"
 
 enum { EXPORT_VERSION = 1, EXPORT_MAX_PARTS = 3, EXPORT_PATH = 4096 };
 

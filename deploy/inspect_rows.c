@@ -12,9 +12,9 @@
 #include "deploy/name_text.h"
 #include "deploy/row_names.h"
 #include "server/metrics_json.h"
-#include "server/snapshot_manifest.h"
-#include "server/snapshot_rows.h"
-#include "server/snapshot_schema.h"
+#include "server/snapshot/snapshot_manifest.h"
+#include "server/snapshot/snapshot_rows.h"
+#include "server/snapshot/snapshot_schema.h"
 
 typedef struct Inspection {
     const InspectRows *what;

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "common/err.h"
-#include "server/snapshot.h"
+#include "server/snapshot/snapshot.h"
 
 typedef struct InspectRows {
     const char *table;

@@ -10,7 +10,7 @@
 #include "common/options.h"
 #include "common/work.h"
 #include "deploy/json_output.h"
-#include "server/snapshot_manifest.h"
+#include "server/snapshot/snapshot_manifest.h"
 
 enum { MAX_EVALUATION = 1 << 20, MAX_LINEAGE = 64 };
 

@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 #include "common/err.h"
-#include "server/snapshot.h"
+#include "server/snapshot/snapshot.h"
 
 /* New reference:
  *   snapshot, manifest (its hash), version, program, epoch, is_epoch_end, cut, kind "full"|"incremental"

@@ -5,7 +5,7 @@
 
 #include "common/config.h"
 #include "common/err.h"
-#include "server/snapshot_start.h"
+#include "server/snapshot/snapshot_start.h"
 
 /* Trains as the configuration says, whatever cluster.servers and cluster.workers are, and writes what a cluster's
  * scheduler writes. start NULL: from nothing. Ctrl-C and SIGTERM: snapshot, ERR_STOPPED. Prints the sentence of a

@@ -4,7 +4,7 @@
 
 #include "common/log.h"
 #include "deploy/derive.h"
-#include "server/snapshot_load.h"
+#include "server/snapshot/snapshot_load.h"
 
 static bool is_of_training(const RestoredModel *m) {
     return snapshot_data(m->snapshot)->fingerprint == dataset_info(m->data)->fingerprint;
@@ -15,10 +15,11 @@ static Err check_data(const RestoredModel *m, const char *snapshot_dir, const ch
     uint64_t want = snapshot_data(m->snapshot)->fingerprint;
     if (datainfo_descends_from(dataset_info(m->data), want))
         return OK;
-    return err_fail(ERR_DATA,
-                    "the data set in %s has fingerprint %016lx; %s was trained on %016lx, which is not among its bases: "
-                    "their ids differ",
-                    data_dir, (unsigned long)dataset_info(m->data)->fingerprint, snapshot_dir, (unsigned long)want);
+    return err_fail(
+        ERR_DATA,
+        "the data set in %s has fingerprint %016lx; %s was trained on %016lx, which is not among its bases: "
+        "their ids differ",
+        data_dir, (unsigned long)dataset_info(m->data)->fingerprint, snapshot_dir, (unsigned long)want);
 }
 
 /* On newer data the tables may be longer; items that are new have their initial rows. */

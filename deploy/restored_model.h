@@ -5,7 +5,7 @@
 #include "common/config.h"
 #include "common/err.h"
 #include "common/schema.h"
-#include "server/snapshot.h"
+#include "server/snapshot/snapshot.h"
 #include "server/store/store.h"
 #include "worker/data/dataset.h"
 

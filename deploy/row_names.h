@@ -8,7 +8,7 @@
 
 #include "common/err.h"
 #include "common/schema.h"
-#include "server/snapshot.h"
+#include "server/snapshot/snapshot.h"
 
 typedef struct RowNames RowNames;
 

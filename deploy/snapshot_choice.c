@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "common/files.h"
-#include "server/snapshot_list.h"
+#include "server/snapshot/snapshot_list.h"
 
 enum { MAX_EVALUATION_BYTES = 1 << 20 };
 

@@ -7,7 +7,7 @@
 #include "common/config.h"
 #include "common/err.h"
 #include "deploy/config_arguments.h"
-#include "server/snapshot_start.h"
+#include "server/snapshot/snapshot_start.h"
 
 typedef struct StartArguments {
     ConfigArguments config;

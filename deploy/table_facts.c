@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "server/snapshot_manifest.h"
-#include "server/snapshot_rows.h"
+#include "server/snapshot/snapshot_manifest.h"
+#include "server/snapshot/snapshot_rows.h"
 
 /* ---- counting ------------------------------------------------------------------------------------------------- */
 

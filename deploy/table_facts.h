@@ -8,7 +8,7 @@
 #include "common/err.h"
 #include "common/schema.h"
 #include "deploy/spread.h"
-#include "server/snapshot.h"
+#include "server/snapshot/snapshot.h"
 
 enum {
     TABLE_BINS = 640,       /* of norms, each sqrt(2) wide: every float's norm has its bin */

@@ -9,7 +9,7 @@
 
 #include "common/config.h"
 #include "common/datainfo.h"
-#include "server/scheduler.h"
+#include "server/run_facts.h"
 
 typedef struct Report {
     const Config *config;

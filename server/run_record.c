@@ -17,8 +17,8 @@
 #include "server/metrics_json.h"
 #include "server/report.h"
 #include "server/run_resume.h"
-#include "server/snapshot.h"
-#include "server/snapshot_prune.h"
+#include "server/snapshot/snapshot.h"
+#include "server/snapshot/snapshot_prune.h"
 
 enum { PERF_MS = 10 * 1000, PATH_BYTES = CONFIG_PATH + 32 };
 

@@ -16,8 +16,8 @@
 #include "common/config.h"
 #include "common/datainfo.h"
 #include "common/err.h"
-#include "server/scheduler.h"
-#include "server/snapshot_start.h"
+#include "server/scheduler/scheduler.h"
+#include "server/snapshot/snapshot_start.h"
 
 typedef struct RunRecord RunRecord;
 

@@ -11,9 +11,9 @@
 
 #include "common/files.h"
 #include "common/log.h"
-#include "server/snapshot_list.h"
-#include "server/snapshot_manifest.h"
-#include "server/snapshot_prune.h"
+#include "server/snapshot/snapshot_list.h"
+#include "server/snapshot/snapshot_manifest.h"
+#include "server/snapshot/snapshot_prune.h"
 
 enum { MAX_METRICS_BYTES = 1 << 30, MAX_DAMAGED = 1000 };
 

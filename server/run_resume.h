@@ -4,7 +4,7 @@
 
 #include "common/config.h"
 #include "common/err.h"
-#include "server/snapshot_start.h"
+#include "server/snapshot/snapshot_start.h"
 
 /* Two runs in one directory would mix their metrics, and the second would clean up the first one's snapshots.
  * ERR_CONFIG. */

@@ -17,7 +17,7 @@
 #include "proto/link.h"
 #include "proto/loop.h"
 #include "server/run_record.h"
-#include "server/scheduler.h"
+#include "server/scheduler/scheduler.h"
 
 enum { TICK_MS = 100, LINGER_MS = 2000, WINDOW = 256 };
 

@@ -8,7 +8,7 @@
 #include "common/datainfo.h"
 #include "common/err.h"
 #include "common/schema.h"
-#include "server/snapshot_start.h"
+#include "server/snapshot/snapshot_start.h"
 
 typedef struct SchedulerRunOptions {
     const char *bind;      /* tcp://address:port; NULL: cluster.bind */

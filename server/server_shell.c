@@ -16,8 +16,8 @@
 #include "common/log.h"
 #include "proto/link.h"
 #include "proto/loop.h"
-#include "server/session.h"
-#include "server/snapshot.h"
+#include "server/session/session.h"
+#include "server/snapshot/snapshot.h"
 
 enum { RETRY_MS = 2, TICK_MS = 100, LINGER_MS = 2000, UPSTREAM_WINDOW = 256 };
 

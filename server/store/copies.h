@@ -1,6 +1,6 @@
-/* Room for copies of a table's rows while a cut lives: one thread takes and fills them, another gives them back. All are
- * of one size, numbered from 1. Addresses are reserved for as many as there may ever be, memory is for those that were
- * taken. */
+/* Room for copies of a table's rows while a cut lives: one thread takes and fills them, another gives them back. All
+ * are of one size, numbered from 1. Addresses are reserved for as many as there may ever be, memory is for those that
+ * were taken. */
 #ifndef MANGROVE_SERVER_STORE_COPIES_H
 #define MANGROVE_SERVER_STORE_COPIES_H
 

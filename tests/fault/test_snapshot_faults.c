@@ -5,7 +5,7 @@
 #include <fiu-control.h>
 #include <fiu.h>
 
-#include "server/snapshot_prune.h"
+#include "server/snapshot/snapshot_prune.h"
 #include "tests/unit/snapshot_fixture.h"
 
 enum { N_SERVERS = 2, MOST_CALLS = 2000 };

@@ -15,7 +15,7 @@
 
 #include "common/log.h"
 #include "common/options.h"
-#include "server/scheduler.h"
+#include "server/scheduler/scheduler.h"
 #include "tests/unit/toy_data.h"
 
 enum {

@@ -12,7 +12,7 @@
 
 #include "common/log.h"
 #include "common/options.h"
-#include "server/session.h"
+#include "server/session/session.h"
 #include "tests/unit/toy_data.h"
 
 enum { JOB = 7, RANK = 0, SCHEDULER_INCARNATION = 99, MAX_SENT = 64, HEARTBEAT_MS = 500, DEAD_MS = 2000 };

@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "common/options.h"
-#include "server/scheduler.h"
-#include "server/session.h"
+#include "server/scheduler/scheduler.h"
+#include "server/session/session.h"
 #include "tests/unit/sim_snapshot.h"
 #include "tests/unit/sim_worker.h"
 

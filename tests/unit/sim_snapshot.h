@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "server/scheduler.h"
-#include "server/session.h"
+#include "server/scheduler/scheduler.h"
+#include "server/session/session.h"
 #include "server/store/store_cut.h"
 
 enum { SIM_BITMAP = 16, SIM_MAX_SNAPSHOTS = 256, SIM_ROW_REALS = SCHEMA_DENSE_WIDTH };

@@ -18,7 +18,7 @@
 #include "common/log.h"
 #include "common/options.h"
 #include "common/rng.h"
-#include "server/snapshot.h"
+#include "server/snapshot/snapshot.h"
 #include "tests/unit/toy_data.h"
 
 enum { SNAP_SEED = 9, SNAP_STEPS = 20, SNAP_KEYS = 2000, SNAP_EPOCH = 3, SNAP_MAX_SERVERS = 3 };

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "server/lease.h"
+#include "server/scheduler/lease.h"
 
 enum { TERM_MS = 1000 };
 

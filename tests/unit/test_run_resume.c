@@ -4,8 +4,8 @@
 
 #include "server/run_record.h"
 #include "server/run_resume.h"
-#include "server/snapshot_manifest.h"
-#include "server/snapshot_start.h"
+#include "server/snapshot/snapshot_manifest.h"
+#include "server/snapshot/snapshot_start.h"
 #include "tests/unit/snapshot_fixture.h"
 
 /* A run of epochs 1 to n, each with a snapshot and a line of metrics; epoch 1 and 2 are evaluated. */

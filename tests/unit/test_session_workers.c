@@ -2,7 +2,7 @@
 /* link: mg_server */
 #include <math.h>
 
-#include "server/session_parts.h"
+#include "server/session/session_parts.h"
 #include "tests/unit/session_fixture.h"
 
 enum { WORKER = 1001, OTHER = 1002 };

@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#include "server/snapshot_prune.h"
+#include "server/snapshot/snapshot_prune.h"
 #include "tests/unit/snapshot_fixture.h"
 
 static void rows_and_state_come_back_from_any_number_of_servers(void **state) {

@@ -16,7 +16,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/rng.h"
-#include "server/snapshot_file.h"
+#include "server/snapshot/snapshot_file.h"
 
 static char root[] = "/tmp/test_snapshot_file_XXXXXX";
 static SnapshotDisk *disk;

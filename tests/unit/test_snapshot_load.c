@@ -1,6 +1,6 @@
 /* link: mg_server */
 /* What a server takes of a snapshot: its own slots, for a run that goes on or for a new one. */
-#include "server/snapshot_load.h"
+#include "server/snapshot/snapshot_load.h"
 #include "server/store/store_cut.h"
 #include "tests/unit/snapshot_fixture.h"
 

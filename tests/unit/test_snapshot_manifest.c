@@ -2,7 +2,7 @@
 /* What a manifest says of where its snapshot comes from, and what manifests of version 1 leave open. */
 #include <jansson.h>
 
-#include "server/snapshot_manifest.h"
+#include "server/snapshot/snapshot_manifest.h"
 #include "tests/unit/snapshot_fixture.h"
 
 static Snapshot *open_snapshot(const char *dir) {

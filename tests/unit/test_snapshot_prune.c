@@ -1,6 +1,6 @@
 /* link: mg_server */
 /* Which snapshots stay, and what is swept away. */
-#include "server/snapshot_prune.h"
+#include "server/snapshot/snapshot_prune.h"
 #include "tests/unit/snapshot_fixture.h"
 
 /* Commits an empty snapshot of this name; base NULL: full. */

@@ -1,8 +1,8 @@
 /* link: mg_server */
 /* What tools read of a snapshot: every row of every server, merged in the order of ids. */
-#include "server/snapshot_manifest.h"
-#include "server/snapshot_rows.h"
-#include "server/snapshot_verify.h"
+#include "server/snapshot/snapshot_manifest.h"
+#include "server/snapshot/snapshot_rows.h"
+#include "server/snapshot/snapshot_verify.h"
 #include "tests/unit/snapshot_fixture.h"
 
 static SnapshotRows *open_rows(const char *dir, const char *table) {

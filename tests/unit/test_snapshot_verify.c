@@ -2,10 +2,10 @@
 /* Whatever happens to a snapshot on the disk, verify finds and names it, and no reader uses a row of it. */
 #include <sys/stat.h>
 
-#include "server/snapshot_list.h"
-#include "server/snapshot_manifest.h"
-#include "server/snapshot_rows.h"
-#include "server/snapshot_verify.h"
+#include "server/snapshot/snapshot_list.h"
+#include "server/snapshot/snapshot_manifest.h"
+#include "server/snapshot/snapshot_rows.h"
+#include "server/snapshot/snapshot_verify.h"
 #include "tests/unit/snapshot_fixture.h"
 
 static size_t file_size(const char *path) {

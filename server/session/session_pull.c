@@ -1,0 +1,168 @@
+/* PULL: which rows, as of when, and the frames that carry them. */
+#include <assert.h>
+#include <string.h>
+
+#include "server/session/session_parts.h"
+
+static_assert(sizeof(real) == sizeof(float), "the wire carries f32: the session belongs to the float build");
+
+typedef enum PullAnswer {
+    PULL_VALUES,  /* STATUS_OK, or STATUS_APPLIED if the step's bit is set, with the rows as they are */
+    PULL_BEFORE,  /* sync: STATUS_APPLIED, with the rows as they were before the last step */
+    PULL_APPLIED, /* STATUS_APPLIED without values */
+    PULL_RETRY,
+    PULL_STALE,
+    PULL_WAIT, /* sync: steps before this one are missing */
+} PullAnswer;
+
+Err session_keys(Message *m, uint64_t n_keys, const uint64_t **keys, int *n_frames) {
+    *keys = NULL;
+    *n_frames = 0;
+    if (n_keys > MESSAGE_MAX_BYTES / sizeof **keys)
+        return err_fail(ERR_PROTOCOL, "%s of %lu keys; a message holds at most %zu", message_type_name(m->type),
+                        (unsigned long)n_keys, MESSAGE_MAX_BYTES / sizeof **keys);
+    size_t want = n_keys * sizeof **keys, have = 0;
+    int n = (int)((want + MESSAGE_FRAME_BYTES - 1) / MESSAGE_FRAME_BYTES);
+    for (int i = 0; i < n && i < m->n_frames; i++)
+        have += m->frames[i].size_bytes;
+    if (have != want)
+        return err_fail(ERR_PROTOCOL, "%s of %lu keys, but its %d key frames hold %zu bytes",
+                        message_type_name(m->type), (unsigned long)n_keys, n, have);
+    *n_frames = n;
+    if (n)
+        *keys = message_bytes(m, 0, n, &have);
+    return OK;
+}
+
+Err session_check_owner(const Session *s, const uint64_t *keys, uint32_t n_keys) {
+    for (uint32_t i = 0; i < n_keys; i++) {
+        uint32_t slot = key_slot(keys[i]);
+        if (s->view.slots[slot] != s->up.rank)
+            return err_fail(ERR_PROTOCOL,
+                            "row %lu of table %d lies in slot %u, which is server %d's, not this server's (%u)",
+                            (unsigned long)key_row(keys[i]), key_table(keys[i]), slot, s->view.slots[slot], s->up.rank);
+    }
+    return OK;
+}
+
+/* What needs nothing but the message and the epoch's numbers. */
+static Err check_name(const Session *s, const MessagePULL *p) {
+    uint64_t n_steps = (uint64_t)session_n_steps(s, DOMAIN_A) + session_n_steps(s, DOMAIN_B);
+    if (p->epoch > UINT32_MAX || p->pass > UINT32_MAX || p->domain >= N_DOMAINS || p->split >= N_SPLITS ||
+        (p->pass == 0) != (p->split == SPLIT_TRAIN) || p->rank >= s->n_ranks || p->step > UINT32_MAX)
+        return err_fail(ERR_PROTOCOL,
+                        "a PULL of epoch %lu, pass %lu, domain %lu, split %lu, rank %lu, step %lu: there is "
+                        "no such step",
+                        (unsigned long)p->epoch, (unsigned long)p->pass, (unsigned long)p->domain,
+                        (unsigned long)p->split, (unsigned long)p->rank, (unsigned long)p->step);
+    if (p->pass || p->epoch != store_epoch(s->store))
+        return OK; /* its step numbers are not ours to know */
+    if (p->step >= session_n_steps(s, (int)p->domain) || (s->is_sync && p->order >= n_steps))
+        return err_fail(ERR_PROTOCOL, "a PULL of step %lu, order %lu; domain %lu has %u steps, the epoch %lu",
+                        (unsigned long)p->step, (unsigned long)p->order, (unsigned long)p->domain,
+                        session_n_steps(s, (int)p->domain), (unsigned long)n_steps);
+    return OK;
+}
+
+static PullAnswer decide(const Session *s, const MessagePULL *p) {
+    uint32_t epoch = store_epoch(s->store);
+    if (p->map != s->view.map)
+        return PULL_STALE;
+    if (p->pass)
+        return p->epoch == epoch && session_is_full(s) ? PULL_VALUES : PULL_RETRY;
+    if (p->epoch != epoch)
+        return p->epoch > epoch ? PULL_RETRY : PULL_APPLIED;
+    if (!s->is_sync)
+        return PULL_VALUES;
+    uint64_t n_applied = store_applied_count(s->store);
+    if (p->order > n_applied)
+        return PULL_WAIT;
+    if (p->order == n_applied)
+        return PULL_VALUES;
+    return p->order + 1 == n_applied ? PULL_BEFORE : PULL_APPLIED;
+}
+
+/* As many whole rows as fit into each frame, gathered where they will be sent from. */
+static void add_values(Session *s, Message *out, const uint64_t *keys, uint32_t n_keys, Undo *undo) {
+    for (uint32_t first = 0, last = 0; first < n_keys; first = last) {
+        size_t bytes = 0;
+        for (; last < n_keys; last++) {
+            size_t row = s->schema.tables[key_table(keys[last])].width * sizeof(float);
+            if (bytes + row > MESSAGE_FRAME_BYTES)
+                break;
+            bytes += row;
+        }
+        float *values = message_add_frame(out, bytes);
+        store_pull(s->store, keys + first, last - first, values);
+        if (undo)
+            s->stats.n_undone += undo_overlay(undo, &s->schema, keys + first, last - first, values);
+    }
+}
+
+static void reply(Session *s, Peer *p, const Message *m, PullAnswer answer, const uint64_t *keys, size_t n_values) {
+    static const Status STATUS[] = {[PULL_BEFORE] = STATUS_APPLIED,
+                                    [PULL_APPLIED] = STATUS_APPLIED,
+                                    [PULL_RETRY] = STATUS_RETRY,
+                                    [PULL_STALE] = STATUS_STALE};
+    const MessagePULL *pull = &m->pull;
+    Message *out = session_message(s, MESSAGE_VALUES, m->sequence);
+    if (answer == PULL_VALUES) {
+        Work work = {.epoch = (uint32_t)pull->epoch, .domain = (uint8_t)pull->domain, .step = (uint32_t)pull->step};
+        out->values.status = pull->pass || !store_is_applied(s->store, &work) ? STATUS_OK : STATUS_APPLIED;
+    } else {
+        out->values.status = STATUS[answer];
+    }
+    if (answer == PULL_VALUES || answer == PULL_BEFORE) {
+        out->values.n_values = n_values;
+        add_values(s, out, keys, (uint32_t)pull->n_keys, answer == PULL_BEFORE ? &s->undo_last : NULL);
+    }
+    s->stats.n_pulls++;
+    session_send(s, p->id);
+}
+
+Err session_serve_pull(Session *s, Peer *p, Message *m, uint64_t cost_bytes) {
+    const uint64_t *keys;
+    size_t n_values;
+    int n_frames;
+    Err err = session_keys(m, m->pull.n_keys, &keys, &n_frames);
+    if (!err)
+        err = check_name(s, &m->pull);
+    if (!err)
+        err = store_check_keys(s->store, keys, (uint32_t)m->pull.n_keys, &n_values);
+    if (err)
+        return err;
+    PullAnswer answer = decide(s, &m->pull);
+    if (answer != PULL_STALE)
+        err = session_check_owner(s, keys, (uint32_t)m->pull.n_keys);
+    if (err)
+        return err;
+    if (answer == PULL_WAIT) {
+        session_park(s, &s->pulls, p, m, cost_bytes);
+        return OK;
+    }
+    reply(s, p, m, answer, keys, n_values);
+    session_return(s, p->id, cost_bytes);
+    return OK;
+}
+
+Err session_on_pull(Session *s, Peer *p, Message *m) {
+    const uint64_t *keys;
+    size_t n_values;
+    int n_frames;
+    if (m->pull.n_keys > s->credit_bytes / sizeof *keys) /* before a byte of it is touched */
+        return session_charge(s, p, m->pull.n_keys > UINT64_MAX / 8 ? UINT64_MAX : m->pull.n_keys * 8);
+    Err err = session_keys(m, m->pull.n_keys, &keys, &n_frames);
+    if (!err && n_frames != m->n_frames)
+        err = err_fail(ERR_PROTOCOL, "a PULL of %lu keys with %d frames instead of %d", (unsigned long)m->pull.n_keys,
+                       m->n_frames, n_frames);
+    if (!err)
+        err = store_check_keys(s->store, keys, (uint32_t)m->pull.n_keys, &n_values);
+    if (err)
+        return err;
+    if (n_values > MESSAGE_MAX_BYTES / sizeof(float))
+        return err_fail(ERR_PROTOCOL, "a PULL asks for %zu values; a message holds at most %zu", n_values,
+                        MESSAGE_MAX_BYTES / sizeof(float));
+    uint64_t cost = m->pull.n_keys * sizeof *keys + n_values * sizeof(float);
+    err = session_charge(s, p, cost);
+    return err ? err : session_serve_pull(s, p, m, cost);
+}

@@ -1,0 +1,109 @@
+/* PUSH: applied at most once, whoever sends it. */
+#include <string.h>
+
+#include "server/session/session_parts.h"
+
+typedef struct PushParts {
+    const uint64_t *keys;
+    const float *grads;
+    uint32_t n_keys;
+} PushParts;
+
+/* The two arrays, checked against the frames' sizes and the store's tables. */
+static Err take_parts(Session *s, Message *m, PushParts *out) {
+    int n_frames;
+    size_t n_values, size = 0;
+    Err err = session_keys(m, m->push.n_keys, &out->keys, &n_frames);
+    if (err)
+        return err;
+    out->n_keys = (uint32_t)m->push.n_keys;
+    err = store_check_keys(s->store, out->keys, out->n_keys, &n_values);
+    if (err)
+        return err;
+    for (int i = n_frames; i < m->n_frames; i++)
+        size += m->frames[i].size_bytes;
+    size_t want = n_values * sizeof(float);
+    if (size != want || (size_t)(m->n_frames - n_frames) != (want + MESSAGE_FRAME_BYTES - 1) / MESSAGE_FRAME_BYTES)
+        return err_fail(ERR_PROTOCOL, "a PUSH of %zu values carries %d frames of values with %zu bytes", n_values,
+                        m->n_frames - n_frames, size);
+    out->grads = size ? message_bytes(m, n_frames, m->n_frames - n_frames, &size) : NULL;
+    return OK;
+}
+
+static Err check_name(const Session *s, const MessagePUSH *p) {
+    if (p->epoch > UINT32_MAX || p->domain >= N_DOMAINS || p->rank >= s->n_ranks || p->step > UINT32_MAX ||
+        (p->epoch == store_epoch(s->store) && p->step >= session_n_steps(s, (int)p->domain)))
+        return err_fail(ERR_PROTOCOL, "a PUSH of epoch %lu, domain %lu, rank %lu, step %lu: there is no such step",
+                        (unsigned long)p->epoch, (unsigned long)p->domain, (unsigned long)p->rank,
+                        (unsigned long)p->step);
+    return OK;
+}
+
+static void reply(Session *s, Peer *p, const Message *m, Status status, uint64_t cost_bytes) {
+    session_message(s, MESSAGE_PUSHED, m->sequence)->pushed.status = status;
+    s->stats.n_pushes++;
+    session_send(s, p->id);
+    session_return(s, p->id, cost_bytes);
+}
+
+/* In sync the rows are remembered before the step changes them: session_undo.c says why. All pushes of a step reach a
+ * server in the same state, as nobody computes a step before all servers have applied the one before. */
+static Err apply(Session *s, const Work *work, const PushParts *parts, PushResult *result) {
+    Undo *pending = &s->undo_pending;
+    bool is_kept = s->is_sync && undo_add(pending, &s->schema, s->store, work->rank, parts->keys, parts->n_keys);
+    Err err = store_push(s->store, work, parts->keys, parts->n_keys, parts->grads, result);
+    if (is_kept && (err || *result == PUSH_WAIT))
+        undo_drop_last(pending);
+    if (!err && s->is_sync && *result == PUSH_APPLIED) {
+        Undo last = s->undo_last;
+        s->undo_last = *pending;
+        *pending = last;
+        undo_clear(pending);
+    }
+    return err;
+}
+
+Err session_serve_push(Session *s, Peer *p, Message *m, uint64_t cost_bytes) {
+    const MessagePUSH *push = &m->push;
+    PushParts parts;
+    Err err = take_parts(s, m, &parts);
+    if (!err)
+        err = check_name(s, push);
+    if (err)
+        return err;
+    Work work = {.epoch = (uint32_t)push->epoch,
+                 .domain = (uint8_t)push->domain,
+                 .rank = (uint16_t)push->rank,
+                 .step = (uint32_t)push->step};
+    Status status = push->map != s->view.map             ? STATUS_STALE
+                    : work.epoch > store_epoch(s->store) ? STATUS_RETRY
+                    : store_is_applied(s->store, &work)  ? STATUS_APPLIED
+                                                         : STATUS_OK;
+    if (status != STATUS_OK) {
+        reply(s, p, m, status, cost_bytes);
+        return OK;
+    }
+    PushResult result = PUSH_RETRY;
+    err = session_check_owner(s, parts.keys, parts.n_keys);
+    if (!err)
+        err = apply(s, &work, &parts, &result);
+    if (err)
+        return err;
+    if (result == PUSH_WAIT) {
+        s->stats.n_waits++;
+        session_park(s, &s->pushes, p, m, cost_bytes);
+        return OK;
+    }
+    reply(s, p, m, result == PUSH_APPLIED ? STATUS_OK : STATUS_HELD, cost_bytes);
+    if (result == PUSH_APPLIED && s->is_sync)
+        session_unpark(s, &s->pulls, session_serve_pull);
+    return OK;
+}
+
+Err session_on_push(Session *s, Peer *p, Message *m) {
+    uint64_t cost = 0;
+    for (int i = 0; i < m->n_frames; i++)
+        cost += m->frames[i].size_bytes;
+    Err err = session_charge(s, p, cost);
+    return err ? err : session_serve_push(s, p, m, cost);
+}
