@@ -6,18 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "common/files.h"
 #include "common/log.h"
 #include "server/snapshot/snapshot_chain.h"
+#include "server/snapshot/snapshot_evaluation.h"
 #include "server/snapshot/snapshot_file.h"
 #include "server/snapshot/snapshot_list.h"
 #include "server/snapshot/snapshot_load.h"
 #include "server/snapshot/snapshot_manifest.h"
 #include "server/snapshot/snapshot_rows.h"
-
-enum { MAX_EVALUATION_BYTES = 1 << 20 };
 
 /* ---- is it whole? --------------------------------------------------------------------------------------------- */
 
@@ -97,23 +94,19 @@ static bool read_domain(const json_t *json, uint32_t epoch, int d, Standing *sta
     return true;
 }
 
-/* False where there is no evaluation of this very manifest: it is done again. */
+/* False where there is none that can be trusted: it is done again. */
 static bool read_evaluation(const Snapshot *s, Standing *standing) {
     static const char *const DOMAINS[N_DOMAINS] = {"A", "B"};
-    char hash[SNAPSHOT_HASH_DIGITS + 1], *text, *path = snapshot_path(s->dir, "evaluation.json");
-    size_t size;
     Standing after = s->standing;
-    json_t *json = NULL;
-    if (access(path, F_OK) == 0 && read_file(path, MAX_EVALUATION_BYTES, &text, &size) == OK) {
-        json = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
-        free(text);
-    }
-    free(path);
-    snapshot_hash_text(s->hash, hash);
-    const char *manifest = json_string_value(json_object_get(json, "manifest"));
-    bool is_read = manifest && strcmp(manifest, hash) == 0;
+    json_t *json;
+    Err e = snapshot_read_evaluation(s, &json);
+    bool is_read = json != NULL;
     for (int d = 0; d < N_DOMAINS && is_read; d++)
         is_read = read_domain(json_object_get(json, DOMAINS[d]), s->epoch, d, &after);
+    if (e == OK && json && !is_read)
+        e = err_fail(ERR_CORRUPT, "%s/evaluation.json: does not tell where each domain stands", s->dir);
+    if (e != OK)
+        log_warn("epoch %" PRIu32 " is evaluated again: %s", s->epoch, err_message());
     if (is_read)
         *standing = after;
     json_decref(json);

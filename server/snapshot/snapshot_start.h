@@ -17,8 +17,9 @@ typedef struct SnapshotStart {
 
 /* path: a snapshot, or the directory of a run: then its newest snapshot that is whole, and a warning names each newer
  * one that was passed over. Every block of every file of the chain is compared with its hash. To resume, standing comes
- * from evaluation.json where it belongs to the manifest, else from the manifest. ERR_CORRUPT, ERR_IO; ERR_DATA where a
- * manifest of version 1 does not tell the standing. */
+ * from evaluation.json where it is whole and belongs to the manifest, else from the manifest: the epoch is then
+ * evaluated again, with a warning where there was a file. ERR_CORRUPT, ERR_IO; ERR_DATA where a manifest of version 1
+ * does not tell the standing. */
 Err snapshot_start_open(SnapshotStart *out, const char *path, Restore restore) MUST_CHECK;
 void snapshot_start_close(SnapshotStart *s); /* of a zeroed struct is legal */
 

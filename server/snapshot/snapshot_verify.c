@@ -1,21 +1,18 @@
 /* The manifest with its own hash, every block of every file, the rows' order, evaluation.json, and the base. */
 #include "server/snapshot/snapshot_verify.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "common/files.h"
 #include "common/log.h"
 #include "server/snapshot/snapshot_chain.h"
+#include "server/snapshot/snapshot_evaluation.h"
 #include "server/snapshot/snapshot_manifest.h"
 #include "server/snapshot/snapshot_reader.h"
 #include "server/snapshot/snapshot_schema.h"
-
-enum { MAX_EVALUATION = 1 << 20 };
 
 static void add_fault(SnapshotCheck *c, const char *sentence) {
     c->faults = must_realloc(c->faults, (c->n_faults + 1) * sizeof *c->faults);
@@ -47,43 +44,14 @@ static uint64_t clock_us(void) {
 
 /* ---- evaluation.json ------------------------------------------------------------------------------------------ */
 
-/* Beside a manifest of version 1 it has no hash of its own. */
-static Err check_evaluation_text(const Snapshot *s, const char *path, const char *text, size_t size) {
-    char want[SNAPSHOT_HASH_DIGITS + 1];
-    json_error_t json_error;
-    uint64_t hash;
-    Err e = s->has_standing ? snapshot_manifest_check(text, size, path, &hash) : OK;
-    if (e != OK)
-        return e;
-    snapshot_hash_text(s->hash, want);
-    json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &json_error);
-    const char *found = json_string_value(json_object_get(json, "manifest"));
-    if (!json)
-        e = err_fail(ERR_CORRUPT, "%s: line %d: %s", path, json_error.line, json_error.text);
-    else if (!found || strcmp(found, want) != 0)
-        e = err_fail(ERR_CORRUPT, "%s: belongs to the manifest with the hash %s, this one has %s", path,
-                     found ? found : "that it does not name", want);
-    json_decref(json);
-    return e;
-}
-
-static Err check_evaluation(const Snapshot *s, const char *path) {
-    char *text;
-    size_t size;
-    Err e = read_file(path, MAX_EVALUATION, &text, &size);
-    if (e != OK)
-        return e;
-    e = check_evaluation_text(s, path, text, size);
-    free(text);
-    return e;
-}
-
 static void verify_evaluation(SnapshotCheck *c, const Snapshot *s) {
     char *path = snapshot_path(s->dir, "evaluation.json");
+    json_t *json;
     if (access(path, F_OK) == 0) {
         c->is_evaluated = true;
         count_file(c, path);
-        note(c, check_evaluation(s, path));
+        note(c, snapshot_read_evaluation(s, &json));
+        json_decref(json);
     }
     free(path);
 }

@@ -139,6 +139,30 @@ static void an_evaluation_of_another_manifest_does_not_count(void **state) {
     leave(&r);
 }
 
+/* Still JSON, still of this manifest, but not what was written. */
+static void an_evaluation_with_a_changed_digit_is_done_again(void **state) {
+    (void)state;
+    static const char *const FIELDS[] = {"\"stale\": ", "\"best_epoch\": ", "\"wauc\": 0."};
+    for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++) {
+        Run r = run_of(2);
+        char *path = in_run(&r, "snapshots/epoch-0002/evaluation.json"), *text;
+        size_t size;
+        assert_int_equal(read_file(path, 1 << 20, &text, &size), OK);
+        char *digit = strstr(text, FIELDS[i]);
+        assert_non_null(digit);
+        digit += strlen(FIELDS[i]);
+        *digit = *digit == '1' ? '2' : '1';
+        assert_int_equal(write_file_durably(path, text, size), OK);
+        SnapshotStart *start = start_at(&r, "");
+        assert_false(start->scheduler.is_evaluated);
+        assert_true(start->scheduler.standing.best_wauc[DOMAIN_A] == 0.1 + 0.2); /* the manifest's */
+        end(start);
+        free(text);
+        free(path);
+        leave(&r);
+    }
+}
+
 static void a_damaged_newest_is_passed_over_and_a_named_one_refused(void **state) {
     (void)state;
     Run r = run_of(3);
@@ -242,6 +266,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(standing_is_that_of_the_evaluation_else_of_the_manifest),
         cmocka_unit_test(an_evaluation_of_another_manifest_does_not_count),
+        cmocka_unit_test(an_evaluation_with_a_changed_digit_is_done_again),
         cmocka_unit_test(a_damaged_newest_is_passed_over_and_a_named_one_refused),
         cmocka_unit_test(metrics_are_cut_back_to_the_epochs_before),
         cmocka_unit_test(newer_snapshots_refuse_it_by_name_and_broken_ones_are_set_aside),
