@@ -37,22 +37,41 @@ static void recycle(Session *s, Parked *node) {
     s->unused = node;
 }
 
+static void serve_parked(Session *s, Parked *node, SessionServe serve) {
+    s->stats.n_parked--;
+    s->stats.parked_bytes -= node->cost_bytes;
+    Peer *p = session_find_peer(s, node->peer);
+    if (p && p->state == PEER_OPEN && p->n_hellos == node->n_hellos) {
+        Err err = serve(s, p, &node->m, node->cost_bytes);
+        if (err)
+            session_refuse(s, p, err);
+    }
+    recycle(s, node);
+}
+
 /* Takes the whole list out first: serve may park again, and may drop peers. */
 void session_unpark(Session *s, ParkedList *list, SessionServe serve) {
     Parked *node = list->first;
     *list = (ParkedList){.last = &list->first};
     while (node) {
         Parked *next = node->next;
-        s->stats.n_parked--;
-        s->stats.parked_bytes -= node->cost_bytes;
-        Peer *p = session_find_peer(s, node->peer);
-        if (p && p->state == PEER_OPEN && p->n_hellos == node->n_hellos) {
-            Err err = serve(s, p, &node->m, node->cost_bytes);
-            if (err)
-                session_refuse(s, p, err);
-        }
-        recycle(s, node);
+        serve_parked(s, node, serve);
         node = next;
+    }
+}
+
+/* What parks again is alone in the list by then: the rest goes behind it. */
+void session_unpark_in_order(Session *s, ParkedList *list, SessionServe serve) {
+    Parked *node = list->first, **last = list->last;
+    *list = (ParkedList){.last = &list->first};
+    while (node && !list->first) {
+        Parked *next = node->next;
+        serve_parked(s, node, serve);
+        node = next;
+    }
+    if (node) {
+        *list->last = node;
+        list->last = last;
     }
 }
 

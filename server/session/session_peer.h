@@ -46,6 +46,7 @@ void session_park(Session *s, ParkedList *list, const Peer *p, Message *m, uint6
 /* Calls serve for what is parked, in order; what parks again keeps its place. Skips requests of dropped peers. */
 typedef Err (*SessionServe)(Session *s, Peer *p, Message *m, uint64_t cost_bytes);
 void session_unpark(Session *s, ParkedList *list, SessionServe serve);
+void session_unpark_in_order(Session *s, ParkedList *list, SessionServe serve); /* up to the first that parks again */
 void session_free_parked(Session *s);
 
 #endif

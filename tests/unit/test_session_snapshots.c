@@ -2,7 +2,7 @@
 /* link: mg_server */
 #include "tests/unit/session_fixture.h"
 
-enum { WORKER = 1001, N_KEYS = 40000 };
+enum { WORKER = 1001, OTHER_WORKER = 1002, N_KEYS = 40000 };
 
 /* ---- writing -------------------------------------------------------------------------------------------------- */
 
@@ -29,7 +29,7 @@ static void pushes_and_pulls_go_on_while_the_files_are_written(void **state) {
 }
 
 /* Adds 1 to rows [0, N_KEYS) of a table; false: no answer has come. */
-static bool push_rows(Fixture *f, int table, uint32_t step) {
+static bool push_rows(Fixture *f, uint64_t peer, int table, uint32_t step) {
     static uint64_t keys[N_KEYS];
     static float grads[N_KEYS * TOY_WIDTH];
     Message m;
@@ -38,15 +38,14 @@ static bool push_rows(Fixture *f, int table, uint32_t step) {
     for (size_t i = 0; i < N_KEYS * TOY_WIDTH; i++)
         grads[i] = 1;
     write_push(&m, 1, step, keys, N_KEYS, grads, N_KEYS * TOY_WIDTH);
-    from_worker(f, WORKER, &m);
+    from_worker(f, peer, &m);
     if (f->n_sent)
-        assert_int_equal(only(f, WORKER, MESSAGE_PUSHED)->pushed.status, STATUS_OK);
+        assert_int_equal(only(f, peer, MESSAGE_PUSHED)->pushed.status, STATUS_OK);
     return f->n_sent == 1;
 }
 
-/* A megabyte of room: the rows of one table fit in, those of two do not. */
-static void pushes_without_room_for_old_rows_wait_and_are_tried_again(void **state) {
-    (void)state;
+/* Both tables have rows, and a cut may copy a megabyte: the rows of one table fit in, those of two do not. */
+static Fixture *fixture_with_little_room(void) {
     Fixture *f = fixture_open(0);
     Message m;
     f->config.snapshot.copy_mb = 1;
@@ -57,12 +56,24 @@ static void pushes_without_room_for_old_rows_wait_and_are_tried_again(void **sta
     from_scheduler(f, &m);
     open_epoch(f, 1, 9, 3);
     hello(f, WORKER);
-    assert_true(push_rows(f, TOY_A, 0) && push_rows(f, TOY_SHARED, 1));
+    hello(f, OTHER_WORKER);
+    assert_true(push_rows(f, WORKER, TOY_A, 0) && push_rows(f, WORKER, TOY_SHARED, 1));
+    return f;
+}
+
+static void begin_cut(Fixture *f) {
+    Message m;
     write_mark(f, &m, 1, 0);
     assert_true(mark(f, &m));
-    assert_true(push_rows(f, TOY_A, 2)); /* alone it is never refused */
+}
+
+static void pushes_without_room_for_old_rows_wait_and_are_tried_again(void **state) {
+    (void)state;
+    Fixture *f = fixture_with_little_room();
+    begin_cut(f);
+    assert_true(push_rows(f, WORKER, TOY_A, 2)); /* alone it is never refused */
     assert_false(session_has_waiting_pushes(f->session));
-    assert_false(push_rows(f, TOY_SHARED, 3));
+    assert_false(push_rows(f, WORKER, TOY_SHARED, 3));
     assert_true(session_has_waiting_pushes(f->session));
     session_on_retry(f->session, f->now_ms);
     assert_int_equal(f->n_sent, 0);
@@ -73,6 +84,26 @@ static void pushes_without_room_for_old_rows_wait_and_are_tried_again(void **sta
     assert_int_equal(f->sent[0].m.type, MESSAGE_WRITTEN);
     assert_int_equal(f->sent[1].m.pushed.status, STATUS_OK);
     assert_false(session_has_waiting_pushes(f->session));
+    fixture_close(f);
+}
+
+/* One budget for all: where the first has no room, trying the others is work for nothing. */
+static void the_first_push_that_still_waits_ends_a_retry(void **state) {
+    (void)state;
+    Fixture *f = fixture_with_little_room();
+    begin_cut(f);
+    assert_true(push_rows(f, WORKER, TOY_A, 2));
+    assert_false(push_rows(f, WORKER, TOY_SHARED, 3));
+    assert_false(push_rows(f, OTHER_WORKER, TOY_SHARED, 4));
+    for (int i = 0; i < 2; i++)
+        session_on_retry(f->session, f->now_ms);
+    assert_int_equal(session_stats(f->session).n_parked, 2);
+    assert_int_equal(session_stats(f->session).n_waits, 4); /* each once, and the first twice more */
+    session_on_written(f->session, OK, "[]", f->now_ms);
+    assert_int_equal(f->n_sent, 3);
+    assert_int_equal(f->sent[1].peer, WORKER);
+    assert_int_equal(f->sent[2].peer, OTHER_WORKER);
+    assert_int_equal(session_stats(f->session).n_parked, 0);
     fixture_close(f);
 }
 
@@ -242,6 +273,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pushes_and_pulls_go_on_while_the_files_are_written),
         cmocka_unit_test(pushes_without_room_for_old_rows_wait_and_are_tried_again),
+        cmocka_unit_test(the_first_push_that_still_waits_ends_a_retry),
         cmocka_unit_test(a_mark_that_is_repeated_is_answered_again_and_written_once),
         cmocka_unit_test(an_incremental_cut_goes_on_from_the_last_full_one_that_was_written),
         cmocka_unit_test(a_run_that_ends_while_files_are_written_leaves_nothing),
