@@ -122,7 +122,7 @@ void session_on_written(Session *s, Err result, const char *files, uint64_t now_
     else
         c->files = must_strdup(files);
     send_written(s);
-    session_unpark_in_order(s, &s->pushes, session_serve_push);
+    session_retry_pushes(s);
 }
 
 bool session_has_waiting_pushes(const Session *s) {
@@ -133,7 +133,7 @@ void session_on_retry(Session *s, uint64_t now_ms) {
     if (s->state == SESSION_ENDED)
         return;
     s->now_ms = now_ms;
-    session_unpark_in_order(s, &s->pushes, session_serve_push);
+    session_retry_pushes(s);
 }
 
 /* Pushes have gone on since the mark; what is left is to see that both mean the same cut. */

@@ -72,7 +72,8 @@ struct Session {
     uint64_t credit_bytes;
     Peer peers[SESSION_MAX_PEERS];
     int n_peers;
-    ParkedList pulls, pushes; /* sync: pulls ahead of the steps; pushes that a cut has no room for */
+    ParkedList pulls;  /* sync: ahead of the steps */
+    ParkedList pushes; /* that a cut has no room for, and what their workers sent after them */
     Parked *unused;
     Undo undo_pending, undo_last; /* of the step whose pushes are held, of the last step applied */
     SessionStats stats;
@@ -100,6 +101,10 @@ Err session_on_pull(Session *s, Peer *p, Message *m) MUST_CHECK;
 Err session_serve_pull(Session *s, Peer *p, Message *m, uint64_t cost_bytes) MUST_CHECK;
 Err session_on_push(Session *s, Peer *p, Message *m) MUST_CHECK;
 Err session_serve_push(Session *s, Peer *p, Message *m, uint64_t cost_bytes) MUST_CHECK;
+/* A worker's requests are served in the order that it sent them: while a push of it waits, so does all training behind.
+ */
+bool session_is_behind_push(const Session *s, const Peer *p);
+void session_retry_pushes(Session *s);
 /* The key array of a PULL or PUSH, from checked frame sizes; its number of frames out. */
 Err session_keys(Message *m, uint64_t n_keys, const uint64_t **keys, int *n_frames) MUST_CHECK;
 Err session_check_owner(const Session *s, const uint64_t *keys, uint32_t n_keys) MUST_CHECK;

@@ -164,5 +164,9 @@ Err session_on_pull(Session *s, Peer *p, Message *m) {
                         MESSAGE_MAX_BYTES / sizeof(float));
     uint64_t cost = m->pull.n_keys * sizeof *keys + n_values * sizeof(float);
     err = session_charge(s, p, cost);
+    if (!err && !m->pull.pass && session_is_behind_push(s, p)) {
+        session_park(s, &s->pushes, p, m, cost);
+        return OK;
+    }
     return err ? err : session_serve_pull(s, p, m, cost);
 }

@@ -105,5 +105,25 @@ Err session_on_push(Session *s, Peer *p, Message *m) {
     for (int i = 0; i < m->n_frames; i++)
         cost += m->frames[i].size_bytes;
     Err err = session_charge(s, p, cost);
+    if (!err && session_is_behind_push(s, p)) {
+        session_park(s, &s->pushes, p, m, cost);
+        return OK;
+    }
     return err ? err : session_serve_push(s, p, m, cost);
+}
+
+bool session_is_behind_push(const Session *s, const Peer *p) {
+    for (const Parked *node = s->pushes.first; node; node = node->next) {
+        if (node->peer == p->id && node->n_hellos == p->n_hellos)
+            return true;
+    }
+    return false;
+}
+
+static Err serve_parked(Session *s, Peer *p, Message *m, uint64_t cost_bytes) {
+    return m->type == MESSAGE_PULL ? session_serve_pull(s, p, m, cost_bytes) : session_serve_push(s, p, m, cost_bytes);
+}
+
+void session_retry_pushes(Session *s) {
+    session_unpark_in_order(s, &s->pushes, serve_parked);
 }

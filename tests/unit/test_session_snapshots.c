@@ -107,6 +107,95 @@ static void the_first_push_that_still_waits_ends_a_retry(void **state) {
     fixture_close(f);
 }
 
+typedef struct Replies {
+    struct {
+        MessageType type;
+        uint64_t sequence, status;
+        float value; /* the first that was pulled */
+    } at[8];
+    int n;
+} Replies;
+
+/* Of what was sent last, what went to the worker. */
+static void add_replies(const Fixture *f, Replies *r) {
+    for (int i = 0; i < f->n_sent; i++) {
+        const Message *m = &f->sent[i].m;
+        if (f->sent[i].peer != WORKER)
+            continue;
+        assert_in_range(r->n, 0, 7);
+        r->at[r->n].type = m->type;
+        r->at[r->n].sequence = m->sequence;
+        r->at[r->n].status = m->type == MESSAGE_VALUES ? m->values.status : m->pushed.status;
+        if (m->n_frames)
+            memcpy(&r->at[r->n].value, m->frames[0].data, sizeof r->at[r->n].value);
+        r->n++;
+    }
+}
+
+/* Two steps of an asynchronous worker that does not wait for PUSHED, and the pull of a third, all of one row. */
+static void two_steps(Fixture *f, Replies *r) {
+    const uint64_t key = key_of(TOY_SHARED, 7);
+    const float grads[TOY_WIDTH] = {3};
+    Message m;
+    push_rows(f, WORKER, TOY_SHARED, 3);
+    add_replies(f, r);
+    for (uint32_t step = 4; step < 6; step++) {
+        write_pull(&m, 1, step, &key, 1);
+        from_worker(f, WORKER, &m);
+        add_replies(f, r);
+        if (step == 5)
+            break;
+        write_push(&m, 1, step, &key, 1, grads, TOY_WIDTH);
+        from_worker(f, WORKER, &m);
+        add_replies(f, r);
+    }
+}
+
+static void a_push_that_waits_is_not_overtaken_by_its_worker(void **state) {
+    (void)state;
+    Replies replies[2] = {0};
+    for (int has_cut = 0; has_cut < 2; has_cut++) {
+        Replies *r = &replies[has_cut];
+        Fixture *f = fixture_with_little_room();
+        if (has_cut)
+            begin_cut(f);
+        assert_true(push_rows(f, WORKER, TOY_A, 2));
+        two_steps(f, r);
+        assert_int_equal(r->n, has_cut ? 0 : 4);
+        assert_int_equal(session_stats(f->session).n_parked, has_cut ? 4 : 0);
+        if (has_cut) {
+            session_on_written(f->session, OK, "[]", f->now_ms);
+            add_replies(f, r);
+        }
+        assert_int_equal(session_stats(f->session).n_parked, 0);
+        fixture_close(f);
+    }
+    assert_true(replies[0].at[1].value != replies[0].at[3].value); /* each pull sees the push before it */
+    assert_memory_equal(&replies[1], &replies[0], sizeof *replies);
+}
+
+static void what_waits_behind_a_push_holds_up_nobody_else_and_dies_with_its_connection(void **state) {
+    (void)state;
+    const uint64_t key = key_of(TOY_SHARED, 7);
+    Fixture *f = fixture_with_little_room();
+    Replies r = {0};
+    float value = 0;
+    Message m;
+    begin_cut(f);
+    assert_true(push_rows(f, WORKER, TOY_A, 2));
+    two_steps(f, &r);
+    assert_int_equal(pull(f, OTHER_WORKER, 1, 6, &value), STATUS_OK);
+    write_pull(&m, 1, 0, &key, 1);
+    m.pull.pass = 1;
+    m.pull.split = SPLIT_VALID;
+    from_worker(f, WORKER, &m); /* no training: it names its own moment */
+    assert_int_equal(only(f, WORKER, MESSAGE_VALUES)->values.status, STATUS_RETRY);
+    hello(f, WORKER);
+    assert_int_equal(session_stats(f->session).n_parked, 0);
+    assert_int_equal(pull(f, WORKER, 1, 4, &value), STATUS_OK);
+    fixture_close(f);
+}
+
 static void a_mark_that_is_repeated_is_answered_again_and_written_once(void **state) {
     (void)state;
     Fixture *f = fixture_serve(0, 1, 9, 3);
@@ -274,6 +363,8 @@ int main(void) {
         cmocka_unit_test(pushes_and_pulls_go_on_while_the_files_are_written),
         cmocka_unit_test(pushes_without_room_for_old_rows_wait_and_are_tried_again),
         cmocka_unit_test(the_first_push_that_still_waits_ends_a_retry),
+        cmocka_unit_test(a_push_that_waits_is_not_overtaken_by_its_worker),
+        cmocka_unit_test(what_waits_behind_a_push_holds_up_nobody_else_and_dies_with_its_connection),
         cmocka_unit_test(a_mark_that_is_repeated_is_answered_again_and_written_once),
         cmocka_unit_test(an_incremental_cut_goes_on_from_the_last_full_one_that_was_written),
         cmocka_unit_test(a_run_that_ends_while_files_are_written_leaves_nothing),
