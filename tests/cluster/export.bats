@@ -1,4 +1,4 @@
-# mangrove export and mangrove.py: tables of a snapshot for other programs.
+# mangrove export and the Python package: tables of a snapshot for other programs.
 load cluster
 
 # A set with odd names, trained in one process and on two servers.
@@ -60,7 +60,7 @@ refuses() {
     [ "$(cut -f 1 "$OUT/shared.tsv")" = "$(cat "$BATS_TEST_TMPDIR/items")" ]
 }
 
-@test "mangrove.py opens a run, snapshots of one and two servers and every export, and gives the same rows" {
+@test "the Python package opens a run, snapshots of one and two servers and every export, and gives the same rows" {
     check module "$BATS_FILE_TMPDIR/one" "$ONE" "$DATA"
     check module "$TWO" "$TWO" "$DATA"
     for format in npy safetensors vec tsv; do
@@ -69,7 +69,14 @@ refuses() {
     done
 }
 
-@test "an incremental snapshot of two servers gives its own rows and its base's, to export and to mangrove.py" {
+@test "the Python package refuses an export or a manifest in which something is missing or does not fit" {
+    for format in npy safetensors vec; do
+        mangrove export "$TWO" --to $format --out "$BATS_TEST_TMPDIR/$format"
+    done
+    check damaged "$BATS_TEST_TMPDIR" "$TWO"
+}
+
+@test "an incremental snapshot of two servers gives its own rows and its base's, to export and to Python" {
     local work="$BATS_TEST_TMPDIR" # many items, so that few steps touch few of them
     mangrove synth "$work/ratings" --preset transfer --users-a 1500 --users-b 1500 --items-a 20000 --items-b 20000 --seed 3
     mangrove prepare "$work/ratings/ratings_A.csv" "$work/ratings/ratings_B.csv" --out "$work/data" --chunk 300
@@ -86,7 +93,7 @@ refuses() {
     [ $n_partial -gt 0 ]
 }
 
-@test "1,000 rows by name, from mangrove.py and from NumPy alone, are those that inspect prints" {
+@test "1,000 rows by name, from the Python package and from NumPy alone, are those that inspect prints" {
     item_names >"$BATS_TEST_TMPDIR/names"
     mangrove export "$TWO" --to npy --out "$OUT"
     for table in A B shared; do # code 3: items without a row in the table are named

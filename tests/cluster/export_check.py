@@ -2,9 +2,11 @@
 
 export_check.py export EXPORT SNAPSHOT DATA [ITEMS]   an export, read by NumPy alone, equals the snapshot's files and the
                                                       data set's names; the snapshot's rows in the order of ids or ITEMS
-export_check.py module PATH SNAPSHOT DATA             mangrove.py on PATH, an export or a snapshot, equals the same
+export_check.py module PATH SNAPSHOT DATA             our package on PATH, an export or a snapshot, equals the same
+export_check.py damaged EXPORTS SNAPSHOT              our package refuses what is changed in copies of EXPORTS/{npy,
+                                                      safetensors,vec} and of the snapshot's manifest
 export_check.py partial SNAPSHOT                      prints 1 if some row stands in its base alone and some in both
-export_check.py inspect SNAPSHOT DATA EXPORT <LINES   mangrove.py and NumPy alone give by name the rows that mangrove
+export_check.py inspect SNAPSHOT DATA EXPORT <LINES   our package and NumPy alone give by name the rows that mangrove
                                                       inspect --json printed, 1,000 at least
 export_check.py foreign EXPORT                        the module safetensors reads what NumPy reads; 77 if it is not there
 export_check.py nearest EXPORT NAME FOUND             lines "score name" are the ten of table A nearest by cosine
@@ -12,6 +14,7 @@ export_check.py nearest EXPORT NAME FOUND             lines "score name" are the
 import json
 import pathlib
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -122,6 +125,87 @@ def check_module(path, snapshot, data):
     print(n_rows, "rows")
 
 
+def refuses(what, copy, damage, read):
+    """A copy is read before the damage, and afterwards refused; not as a name that is not there."""
+    import mangrove
+
+    read(copy)
+    damage(copy)
+    try:
+        read(copy)
+    except mangrove.Error as error:
+        assert not isinstance(error, KeyError), error
+        print(f"{what}: {error}")
+    else:
+        sys.exit(f"{what} is not noticed")
+
+
+def edit_json(file, change):
+    def edit(directory):
+        manifest = json.loads((directory / file).read_bytes())
+        change(manifest)
+        (directory / file).write_text(json.dumps(manifest))
+
+    return edit
+
+
+def save_as(file, change):
+    return lambda export: np.save(export / file, change(np.load(export / file)))
+
+
+def cut_lines(file):
+    return lambda export: (export / file).write_bytes(b"".join((export / file).read_bytes().splitlines(True)[:-1]))
+
+
+DAMAGE = {
+    "npy": {
+        "another table's ids": lambda export: (export / "A.ids.npy").write_bytes((export / "B.ids.npy").read_bytes()),
+        "another table's values": lambda export: (export / "A.npy").write_bytes((export / "B.npy").read_bytes()),
+        "values of another type": save_as("A.npy", lambda values: values.astype(np.float64)),
+        "values in Fortran's order": save_as("A.npy", np.asfortranarray),
+        "values in one row": save_as("A.npy", np.ravel),
+        "signed ids": save_as("A.ids.npy", lambda ids: ids.astype(np.int64)),
+        "ids in a matrix": save_as("A.ids.npy", lambda ids: ids[:, None]),
+        "no array": lambda export: (export / "A.npy").write_bytes(b"PK\3\4"),
+        "an empty file": lambda export: (export / "A.npy").write_bytes(b""),
+        "a byte too many": lambda export: (export / "A.npy").open("ab").write(b"x"),
+        "a missing name": cut_lines("A.names.txt"),
+        "no tables": edit_json("export.json", lambda m: m.pop("tables")),
+        "no format": edit_json("export.json", lambda m: m.pop("to")),
+        "another format": edit_json("export.json", lambda m: m.update(to="csv")),
+        "a table without width": edit_json("export.json", lambda m: m["tables"][0].pop("width")),
+        "no entry": edit_json("export.json", lambda m: m.update(tables=[1])),
+    },
+    "safetensors": {
+        "another table's file": lambda export: (export / "A.safetensors").write_bytes(
+            (export / "B.safetensors").read_bytes()),
+        "another count": edit_json("export.json", lambda m: m["tables"][0].update(rows=m["tables"][0]["rows"] - 1)),
+    },
+    "vec": {"a missing line": cut_lines("A.vec"),
+            "a word": lambda export: (export / "A.vec").write_bytes((export / "A.vec").read_bytes()[:-3] + b"?x\n")},
+}
+
+
+def check_damaged(exports, snapshot):
+    import mangrove
+    import mangrove.snapshot
+
+    copy = pathlib.Path(exports) / "copy"
+    for format, cases in DAMAGE.items():
+        for what, damage in cases.items():
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(pathlib.Path(exports) / format, copy)
+            refuses(what, copy, damage, lambda path: mangrove.open(path)["A"].ids if format != "vec" else
+                    mangrove.open(path)["A"])
+    mangrove.snapshot.xxhash = None  # or the manifest's own hash tells first
+    for key in ("files", "tensors", "config", "data"):
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(snapshot, copy)
+        text = (copy / "manifest.json").read_text()
+        refuses(f"no {key}", copy, lambda path: (path / "manifest.json").write_text(text.replace(f'"{key}"', '"gone"', 1)),
+                lambda path: mangrove.open(path)["A"])
+
+
 def check_partial(snapshot):
     manifest = json.loads((pathlib.Path(snapshot) / "manifest.json").read_bytes())
     ids = []
@@ -170,6 +254,6 @@ def check_nearest(export, name, found):
 
 
 if __name__ == "__main__":
-    checks = {"export": check_export, "module": check_module, "partial": check_partial, "inspect": check_inspect,
-              "foreign": check_foreign, "nearest": check_nearest}
+    checks = {"export": check_export, "module": check_module, "damaged": check_damaged, "partial": check_partial,
+              "inspect": check_inspect, "foreign": check_foreign, "nearest": check_nearest}
     checks[sys.argv[1]](*sys.argv[2:])

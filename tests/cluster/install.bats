@@ -13,9 +13,9 @@ setup() {
     bin/mangrove config share/mangrove/configs/amazon.yaml
 }
 
-@test "an installed mangrove.py is importable from where the README says" {
+@test "the installed Python package is importable from where the README says" {
     cmake --install "$BUILD" --prefix "$BATS_TEST_TMPDIR/prefix" >/dev/null
     cd "$BATS_TEST_TMPDIR"
     PYTHONPATH="$BATS_TEST_TMPDIR/prefix/share/mangrove/python" PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -c \
-        'import mangrove; assert mangrove.__file__.endswith("/prefix/share/mangrove/python/mangrove.py")'
+        'import mangrove; assert mangrove.__file__.endswith("/prefix/share/mangrove/python/mangrove/__init__.py")'
 }
