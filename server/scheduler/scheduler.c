@@ -230,9 +230,9 @@ void scheduler_on_ranked(Scheduler *s, const RankJob *job, const RankingMetrics 
 
 void scheduler_on_stop(Scheduler *s, uint64_t now_ms) {
     s->now_ms = now_ms;
-    if (s->is_stopping)
+    if (s->is_signalled)
         scheduler_end(s, ERR_STOPPED, "stopped at once as asked twice: epoch %u is not saved", s->epoch);
-    s->is_stopping = true;
+    s->is_stopping = s->is_signalled = true;
     scheduler_advance(s);
 }
 

@@ -79,7 +79,9 @@ struct Scheduler {
     bool is_sync;
     uint64_t now_ms, tick_ms, clock_ms, phase_ms, ask_ms; /* ask_ms: when questions are due again */
     Phase phase;
-    bool is_advancing, is_stopping, is_viewed; /* is_viewed: servers are ready, workers have the view */
+    bool is_advancing, is_stopping;
+    bool is_signalled; /* scheduler_on_stop was called: STOP_ASK alone never ends at once */
+    bool is_viewed;    /* servers are ready, workers have the view */
     uint32_t epoch;
     uint64_t map; /* version, 0 before the view */
     uint16_t slots[N_SLOTS];

@@ -159,6 +159,23 @@ static void stop_asked_by_message_is_a_stop_however_often_it_is_heard(void **sta
     world_free(w);
 }
 
+static void a_signal_after_a_message_still_writes_the_snapshot(void **state) {
+    (void)state;
+    World *w = world_started(1, 1);
+    Message m, lease = expect(w, MESSAGE_LEASE, WORKER);
+    push(w, SERVER, DOMAIN_A, 0);
+    message_init(&m, MESSAGE_STOP_ASK);
+    say(w, CONTROL, &m);
+    scheduler_on_stop(w->s, w->now_ms);
+    expect_none(w, MESSAGE_FINISH, 0);
+    end_lease(w, WORKER, lease.lease.lease, false);
+    message_free(&lease);
+    serve(w);
+    expect_end(w, ERR_STOPPED);
+    assert_int_equal(w->n_commits, 1);
+    world_free(w);
+}
+
 static void the_end_waits_for_everybody_to_leave_but_not_for_ever(void **state) {
     (void)state;
     World *w = world_new(2, 2);
@@ -208,6 +225,7 @@ int main(void) {
         cmocka_unit_test(a_stop_while_joining_ends_the_run),
         cmocka_unit_test(a_second_stop_ends_at_once),
         cmocka_unit_test(stop_asked_by_message_is_a_stop_however_often_it_is_heard),
+        cmocka_unit_test(a_signal_after_a_message_still_writes_the_snapshot),
         cmocka_unit_test(the_end_waits_for_everybody_to_leave_but_not_for_ever),
         cmocka_unit_test(the_end_waits_for_an_effect_that_is_under_way),
     };
