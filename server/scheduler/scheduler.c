@@ -68,12 +68,25 @@ void scheduler_end(Scheduler *s, Err code, const char *format, ...) {
     scheduler_enter(s, PHASE_ENDING);
 }
 
+void scheduler_stop(Scheduler *s, Err code, const char *sentence) {
+    if (s->is_stopping)
+        return;
+    s->is_stopping = true;
+    s->stop.code = code;
+    snprintf(s->stop.sentence, sizeof s->stop.sentence, "%s", sentence);
+}
+
+static void stop_as_asked(Scheduler *s) {
+    scheduler_stop(s, ERR_STOPPED, "stopped as asked");
+}
+
 /* The epoch is complete; once it is evaluated the next one comes. */
 static bool advance_evaluating(Scheduler *s) {
     const Evaluation *e = &s->evaluation;
     if (s->is_stopping) {
-        scheduler_end(s, ERR_STOPPED, "stopped as asked after epoch %u, before its evaluation%s%.400s", s->epoch,
-                      e->is_committed ? "; the state is in " : "", e->is_committed ? s->saving.last.dir : "");
+        scheduler_end(s, s->stop.code, "%.250s after epoch %u, before its evaluation%s%.400s", s->stop.sentence,
+                      s->epoch, e->is_committed ? "; the state is in " : "",
+                      e->is_committed ? s->saving.last.dir : "");
         return true;
     }
     if (evaluation_advance(s))
@@ -171,7 +184,8 @@ static void on_member_message(Scheduler *s, Member *member, Message *m) {
 
 /* Of another run, or of one that has not said HELLO: only control may speak so. */
 static void on_stranger_message(Scheduler *s, uint64_t peer, Message *m) {
-    s->is_stopping = s->is_stopping || m->type == MESSAGE_STOP_ASK;
+    if (m->type == MESSAGE_STOP_ASK)
+        stop_as_asked(s);
     if (m->type == MESSAGE_SNAPSHOT_ASK)
         saving_on_ask(s, peer);
     if (m->type == MESSAGE_STATUS_ASK || m->type == MESSAGE_STOP_ASK || m->type == MESSAGE_SNAPSHOT_ASK)
@@ -232,7 +246,8 @@ void scheduler_on_stop(Scheduler *s, uint64_t now_ms) {
     s->now_ms = now_ms;
     if (s->is_signalled)
         scheduler_end(s, ERR_STOPPED, "stopped at once as asked twice: epoch %u is not saved", s->epoch);
-    s->is_stopping = s->is_signalled = true;
+    s->is_signalled = true;
+    stop_as_asked(s);
     scheduler_advance(s);
 }
 

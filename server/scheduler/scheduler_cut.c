@@ -61,11 +61,11 @@ static void complete(Scheduler *s) {
     else if (s->cut.reason == CUT_SNAPSHOT && !s->is_stopping)
         leases_resume_epoch(s);
     else if (is_saved)
-        scheduler_end(s, ERR_STOPPED, "stopped as asked in epoch %u; the state is in %.400s", s->epoch,
+        scheduler_end(s, s->stop.code, "%.250s in epoch %u; the state is in %.400s", s->stop.sentence, s->epoch,
                       saving->last.dir);
     else
-        scheduler_end(s, ERR_STOPPED, "stopped as asked in epoch %u; no snapshot was written%s%.400s", s->epoch,
-                      saving->last.cut ? ", the last one is " : "", saving->last.dir);
+        scheduler_end(s, s->stop.code, "%.250s in epoch %u; no snapshot was written%s%.400s", s->stop.sentence,
+                      s->epoch, saving->last.cut ? ", the last one is " : "", saving->last.dir);
 }
 
 /* Every server has reported. Rule 5: where the state itself is wanted only steps that some have and others lack are

@@ -341,19 +341,39 @@ static void send_heartbeats(Scheduler *s) {
     }
 }
 
+/* Most of a cut is the servers' own: a snapshot is written to its end without workers, and its time does not count. */
+static bool needs_workers(const Scheduler *s) {
+    return s->phase != PHASE_CUTTING || s->cut.step == CUT_REPAIR;
+}
+
+/* The servers' state is worth a snapshot where they need no worker to be in one. */
+static void give_up_waiting(Scheduler *s) {
+    char why[MESSAGE_TEXT];
+    snprintf(why, sizeof why, "%.150s; no worker is left and none came within %d s (cluster.join_s)",
+             s->members.last_words, s->config->cluster.join_s);
+    if (s->phase == PHASE_CUTTING)
+        scheduler_end(s, ERR_PEER, "%s to bring the servers to one state: no snapshot was written", why);
+    else
+        scheduler_stop(s, ERR_PEER, why);
+}
+
 /* While work waits for workers and none lives, it waits for another as long as a start may take. */
 static void check_workers(Scheduler *s) {
-    bool needs_workers = s->phase > PHASE_JOINING && s->phase < PHASE_ENDING;
-    if (!needs_workers || members_count(s, ROLE_WORKER)) {
-        s->members.no_worker_ms = 0;
+    Members *m = &s->members;
+    uint64_t elapsed_ms = s->clock_ms - m->checked_ms;
+    m->checked_ms = s->clock_ms;
+    if (s->phase <= PHASE_JOINING || s->phase >= PHASE_ENDING || members_count(s, ROLE_WORKER)) {
+        m->is_deserted = false;
+        m->deserted_ms = 0;
         return;
     }
-    if (!s->members.no_worker_ms) {
-        s->members.no_worker_ms = s->clock_ms;
+    if (!m->is_deserted)
         log_warn("no worker is left; waiting %d s (cluster.join_s) for another", s->config->cluster.join_s);
-    } else if (s->clock_ms - s->members.no_worker_ms >= (uint64_t)s->config->cluster.join_s * 1000)
-        scheduler_end(s, ERR_PEER, "no worker is left and none came within %d s (cluster.join_s); the last one: %s",
-                      s->config->cluster.join_s, s->members.last_words);
+    else if (needs_workers(s))
+        m->deserted_ms += elapsed_ms;
+    m->is_deserted = true;
+    if (needs_workers(s) && m->deserted_ms >= (uint64_t)s->config->cluster.join_s * 1000)
+        give_up_waiting(s);
 }
 
 void members_tick(Scheduler *s) {

@@ -51,7 +51,9 @@ typedef struct Members {
     Member *list[MAX_MEMBERS];      /* owned */
     uint32_t n, n_workers, last_id; /* n_workers: ever admitted */
     uint64_t heartbeat_ms;          /* when the last one was sent */
-    uint64_t no_worker_ms;          /* since when no worker lives; 0: one does */
+    bool is_deserted;               /* no worker lives */
+    uint64_t deserted_ms;           /* for so long work has waited for one */
+    uint64_t checked_ms;            /* clock of the last look */
     char last_words[MESSAGE_TEXT];  /* of the last worker that left */
 } Members;
 

@@ -100,7 +100,7 @@ bool opening_joining(Scheduler *s) {
     if (has_nothing_left(s))
         return true;
     if (s->is_stopping) {
-        scheduler_end(s, ERR_STOPPED, "stopped as asked, before the training began");
+        scheduler_end(s, s->stop.code, "%s, before the training began", s->stop.sentence);
         return true;
     }
     if (members_complete(s)) {
@@ -175,7 +175,7 @@ static void check_time(Scheduler *s, const Member *waited) {
 
 static void stop(Scheduler *s) {
     const SavedState *last = &s->saving.last;
-    scheduler_end(s, ERR_STOPPED, "stopped as asked, before epoch %u began%s%.400s", s->epoch,
+    scheduler_end(s, s->stop.code, "%.250s, before epoch %u began%s%.400s", s->stop.sentence, s->epoch,
                   last->cut ? "; the state is in " : "", last->dir);
 }
 

@@ -11,8 +11,8 @@
  *   scheduler_status.c      STATUS, progress
  *
  * DESIGN. Messages and ticks only write down facts; scheduler_advance() then looks at the facts and moves on as far as
- * they allow, so it does not matter in which order they came, or whether an effect is answered at once or later.
- * Questions to servers are repeated until answered. All deadlines are measured on clock_ms, which ticks advance by at
+ * they allow, so it does not matter in which order they came, or whether an effect is answered at once or later. Servers
+ * are asked until they answer. All deadlines are measured on clock_ms, which ticks advance by at
  * most a second each: a scheduler that was stopped blames nobody for it. */
 #ifndef MANGROVE_SERVER_SCHEDULER_SCHEDULER_PARTS_H
 #define MANGROVE_SERVER_SCHEDULER_SCHEDULER_PARTS_H
@@ -79,9 +79,8 @@ struct Scheduler {
     bool is_sync;
     uint64_t now_ms, tick_ms, clock_ms, phase_ms, ask_ms; /* ask_ms: when questions are due again */
     Phase phase;
-    bool is_advancing, is_stopping;
-    bool is_signalled; /* scheduler_on_stop was called: STOP_ASK alone never ends at once */
-    bool is_viewed;    /* servers are ready, workers have the view */
+    bool is_advancing, is_stopping, is_signalled; /* is_signalled: by scheduler_on_stop, not by STOP_ASK alone */
+    bool is_viewed;                               /* servers are ready, workers have the view */
     uint32_t epoch;
     uint64_t map; /* version, 0 before the view */
     uint16_t slots[N_SLOTS];
@@ -95,7 +94,7 @@ struct Scheduler {
     Saving saving;
     Evaluation evaluation;
     Totals totals;
-    Ending ending;
+    Ending stop, ending; /* stop: where is_stopping, why */
     Message out; /* the message that is being sent */
 };
 
@@ -104,6 +103,8 @@ void scheduler_enter(Scheduler *s, Phase phase);
 void scheduler_advance(Scheduler *s);
 /* FINISH to all; finished() once they have left. The first cause wins. */
 void scheduler_end(Scheduler *s, Err code, const char *format, ...) PRINTF_LIKE(3, 4);
+/* Cut, snapshot, end with this code; the sentence is followed by "in epoch ..". The first cause wins. */
+void scheduler_stop(Scheduler *s, Err code, const char *sentence);
 /* The message under way, with header fields; then to one or all. */
 Message *scheduler_message(Scheduler *s, MessageType type);
 void scheduler_send(Scheduler *s, uint64_t peer);

@@ -176,6 +176,47 @@ static void a_signal_after_a_message_still_writes_the_snapshot(void **state) {
     world_free(w);
 }
 
+static void a_run_without_workers_saves_what_all_servers_have(void **state) {
+    (void)state;
+    static const uint64_t ALIVE[] = {SERVER, SERVER + 1, 0};
+    for (int is_equal = 0; is_equal < 2; is_equal++) {
+        World *w = world_started(2, 1);
+        push(w, SERVER, DOMAIN_A, 3);
+        if (is_equal)
+            push(w, SERVER + 1, DOMAIN_A, 3);
+        Message m;
+        message_init(&m, MESSAGE_BYE);
+        say(w, WORKER, &m);
+        pass_ms(w, (uint64_t)w->config.cluster.join_s * 1000 + 300, ALIVE);
+        serve(w);
+        pass_ms(w, 300, ALIVE);
+        assert_int_equal(w->n_commits, is_equal);
+        expect_finish(w, SERVER, ERR_PEER, is_equal ? "/run/snapshots/epoch-0001-step-000001" : "no snapshot");
+        world_free(w);
+    }
+}
+
+static void a_snapshot_is_written_to_its_end_without_workers(void **state) {
+    (void)state;
+    World *w = world_started(1, 1);
+    static const uint64_t ALIVE[] = {SERVER, 0};
+    Message m;
+    w->servers[0].holds_write = true;
+    train_and_cut(w);
+    message_init(&m, MESSAGE_BYE);
+    say(w, WORKER, &m);
+    pass_ms(w, (uint64_t)w->config.cluster.join_s * 2000, ALIVE);
+    expect_none(w, MESSAGE_FINISH, 0);
+    say_written(w, SERVER, 1, true);
+    assert_int_equal(w->n_commits, 1);
+    assert_string_equal(w->committed_dir, "/run/snapshots/epoch-0001");
+    pass_ms(w, (uint64_t)w->config.cluster.join_s * 1000 - 200, ALIVE); /* the evaluation needs one */
+    expect_none(w, MESSAGE_FINISH, 0);
+    pass_ms(w, 300, ALIVE);
+    expect_finish(w, SERVER, ERR_PEER, "/run/snapshots/epoch-0001");
+    world_free(w);
+}
+
 static void the_end_waits_for_everybody_to_leave_but_not_for_ever(void **state) {
     (void)state;
     World *w = world_new(2, 2);
@@ -226,6 +267,8 @@ int main(void) {
         cmocka_unit_test(a_second_stop_ends_at_once),
         cmocka_unit_test(stop_asked_by_message_is_a_stop_however_often_it_is_heard),
         cmocka_unit_test(a_signal_after_a_message_still_writes_the_snapshot),
+        cmocka_unit_test(a_run_without_workers_saves_what_all_servers_have),
+        cmocka_unit_test(a_snapshot_is_written_to_its_end_without_workers),
         cmocka_unit_test(the_end_waits_for_everybody_to_leave_but_not_for_ever),
         cmocka_unit_test(the_end_waits_for_an_effect_that_is_under_way),
     };
