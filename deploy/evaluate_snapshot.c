@@ -158,7 +158,9 @@ static Err check_exists(const EvaluateOptions *o, const Evaluated *e) {
 Err evaluate_snapshot(const char *dir, const EvaluateOptions *options, Evaluated *out) {
     char chosen[N_DOMAINS][SNAPSHOT_CHOICE_PATH];
     *out = (Evaluated){0};
-    Err err = snapshot_choose(dir, chosen);
+    Err err = OK;
+    for (int d = 0; d < N_DOMAINS && !err; d++)
+        err = snapshot_choose_best(dir, d, chosen[d]);
     for (int d = 0; d < N_DOMAINS && !err; d++)
         err = evaluate_domain(chosen[d], d, options, out);
     return err ? err : check_exists(options, out);

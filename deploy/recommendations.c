@@ -245,13 +245,13 @@ static Err open_recommender(Desk *d) {
 }
 
 static Err open_desk(Desk *d) {
-    char chosen[N_DOMAINS][SNAPSHOT_CHOICE_PATH];
+    char chosen[SNAPSHOT_CHOICE_PATH];
     gemm_use_one_thread();
     Err err = gemm_self_check();
     if (!err)
-        err = snapshot_choose(d->options->dir, chosen);
+        err = snapshot_choose_best(d->options->dir, d->options->domain, chosen);
     if (!err)
-        err = restored_model_open(&d->model, chosen[d->options->domain], d->options->data_dir);
+        err = restored_model_open(&d->model, chosen, d->options->data_dir);
     if (!err)
         err = open_names(d);
     return err ? err : open_recommender(d);

@@ -1,78 +1,76 @@
 #include "deploy/snapshot_choice.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "common/files.h"
+#include "server/snapshot/snapshot_evaluation.h"
 #include "server/snapshot/snapshot_list.h"
 
-enum { MAX_EVALUATION_BYTES = 1 << 20 };
-
-/* The newest epoch of the run that has been evaluated; 0: none. */
-static uint32_t newest_evaluated(const char *run_dir) {
-    char path[SNAPSHOT_CHOICE_PATH];
-    uint32_t newest = 0, epoch;
-    snprintf(path, sizeof path, "%s/snapshots", run_dir);
-    DIR *dir = opendir(path);
-    for (struct dirent *e; dir && (e = readdir(dir));) {
-        if (sscanf(e->d_name, "epoch-%u", &epoch) != 1 || epoch <= newest)
-            continue;
-        snprintf(path, sizeof path, "%s/snapshots/%s/evaluation.json", run_dir, e->d_name);
-        if (!access(path, R_OK))
-            newest = epoch;
-    }
-    if (dir)
-        closedir(dir);
-    return newest;
+static bool is_epoch_end(const SnapshotPlace *place) {
+    return place->name.steps == UINT32_MAX;
 }
 
-static void epoch_path(char *out, const char *run_dir, uint32_t epoch, const char *file) {
-    snprintf(out, SNAPSHOT_CHOICE_PATH, "%s/snapshots/epoch-%04u%s", run_dir, epoch, file);
+/* *json: of the newest epoch that has one, a new reference; NULL: none. */
+static Err read_newest_evaluation(const SnapshotList *list, const SnapshotPlace **place, json_t **json) {
+    Err err = OK;
+    *json = NULL;
+    for (size_t i = list->n; i-- > 0 && !err && !*json;) {
+        Snapshot *s;
+        *place = &list->at[i];
+        if (!is_epoch_end(*place))
+            continue;
+        err = snapshot_open(&s, (*place)->dir);
+        if (!err)
+            err = snapshot_read_evaluation(s, json);
+        snapshot_close(&s);
+    }
+    return err;
+}
+
+static Err read_best_epoch(const SnapshotPlace *place, const json_t *evaluation, int domain, json_int_t *epoch) {
+    const char name[] = {"AB"[domain], 0};
+    *epoch = json_integer_value(json_object_get(json_object_get(evaluation, name), "best_epoch"));
+    if (*epoch < 1 || *epoch > place->name.epoch)
+        return err_fail(ERR_CORRUPT, "%s/evaluation.json does not tell domain %s's best epoch", place->dir, name);
+    return OK;
 }
 
 /* A run that was resumed under another run.dir may have its best epoch in the first one. */
-static Err choose_epoch(char *out, const char *run_dir, int domain, uint32_t epoch) {
-    char manifest[SNAPSHOT_CHOICE_PATH];
-    epoch_path(manifest, run_dir, epoch, "/manifest.json");
-    epoch_path(out, run_dir, epoch, "");
-    return !access(manifest, F_OK) ? OK
-                                   : err_fail(ERR_IO,
-                                              "the best epoch of domain %c is %" PRIu32 ", whose snapshot is not in %s "
-                                              "(was the run resumed from another one's?): name a snapshot",
-                                              "AB"[domain], epoch, run_dir);
+static Err find_epoch(const SnapshotList *list, const char *run_dir, int domain, json_int_t epoch, char *chosen) {
+    for (size_t i = 0; i < list->n; i++)
+        if (list->at[i].name.epoch == epoch && is_epoch_end(&list->at[i])) {
+            snprintf(chosen, SNAPSHOT_CHOICE_PATH, "%s", list->at[i].dir);
+            return OK;
+        }
+    return err_fail(ERR_IO,
+                    "the best epoch of domain %c is %" PRId64 ", whose snapshot is not in %s "
+                    "(was the run resumed from another one's?): name a snapshot",
+                    "AB"[domain], (int64_t)epoch, run_dir);
 }
 
-Err snapshot_choose(const char *dir, char chosen[N_DOMAINS][SNAPSHOT_CHOICE_PATH]) {
-    static const char *const DOMAIN_NAMES[N_DOMAINS] = {"A", "B"};
-    char path[SNAPSHOT_CHOICE_PATH], *text;
-    size_t size;
-    snprintf(path, sizeof path, "%s/manifest.json", dir);
-    for (int d = 0; d < N_DOMAINS; d++)
-        snprintf(chosen[d], SNAPSHOT_CHOICE_PATH, "%s", dir);
-    if (!access(path, F_OK))
-        return OK;
-    uint32_t newest = newest_evaluated(dir);
-    if (!newest)
-        return err_fail(ERR_IO, "%s is neither a snapshot (it has no manifest.json) nor a run with an evaluated one",
-                        dir);
-    epoch_path(path, dir, newest, "/evaluation.json");
-    Err err = read_file(path, MAX_EVALUATION_BYTES, &text, &size);
+static Err choose_of_run(const SnapshotList *list, const char *run_dir, int domain, char *chosen) {
+    const SnapshotPlace *place;
+    json_t *evaluation;
+    json_int_t epoch;
+    Err err = read_newest_evaluation(list, &place, &evaluation);
     if (err)
         return err;
-    json_t *json = json_loadb(text, size, 0, NULL);
-    free(text);
-    for (int d = 0; d < N_DOMAINS && !err; d++) {
-        json_int_t epoch = json_integer_value(json_object_get(json_object_get(json, DOMAIN_NAMES[d]), "best_epoch"));
-        if (epoch < 1 || epoch > newest)
-            err = err_fail(ERR_CORRUPT, "%s does not tell domain %s's best epoch", path, DOMAIN_NAMES[d]);
-        else
-            err = choose_epoch(chosen[d], dir, d, (uint32_t)epoch);
-    }
-    json_decref(json);
+    if (!evaluation)
+        return err_fail(ERR_IO, "%s is a run without an evaluated snapshot", run_dir);
+    err = read_best_epoch(place, evaluation, domain, &epoch);
+    json_decref(evaluation);
+    return err ? err : find_epoch(list, run_dir, domain, epoch, chosen);
+}
+
+Err snapshot_choose_best(const char *dir, int domain, char chosen[SNAPSHOT_CHOICE_PATH]) {
+    SnapshotList list;
+    Err err = snapshot_list(&list, dir);
+    if (!err && list.is_run)
+        err = choose_of_run(&list, dir, domain, chosen);
+    else if (!err)
+        snprintf(chosen, SNAPSHOT_CHOICE_PATH, "%s", dir);
+    snapshot_list_free(&list);
     return err;
 }
 

@@ -56,6 +56,15 @@ PYTHON
     [[ $output != *history* ]]
 }
 
+@test "a run stands for each domain's best epoch, whatever lies beside its snapshots" {
+    local copy="$BATS_TEST_TMPDIR/run"
+    cp -r "$RUN" "$copy"
+    mv "$copy/snapshots/epoch-0002" "$copy/snapshots/epoch-0002.damaged"
+    mangrove evaluate "$copy" --data "$DATA" >"$BATS_TEST_TMPDIR/found"
+    mangrove evaluate "$copy/snapshots/epoch-0001" --data "$DATA" | sed 's,/snapshots/epoch-0001,,' |
+        diff "$BATS_TEST_TMPDIR/found" -
+}
+
 @test "protocol paper is drawn from its seed and stands beside its probe" {
     evaluated one --protocol paper --draws 20
     evaluated again --protocol paper --draws 20
