@@ -165,9 +165,17 @@ static double group_logloss(const float *group, uint32_t n_candidates) {
     return loss;
 }
 
+bool ranking_are_finite(const float *scores, uint64_t n) {
+    for (uint64_t i = 0; i < n; i++)
+        if (!isfinite(scores[i]))
+            return false;
+    return true;
+}
+
 void ranking_metrics_tied(const float *scores, const uint32_t *users, uint64_t n, uint32_t n_candidates, const int *ks,
                           int n_ks, RankingTies ties, RankingMetrics *out) {
     assert(n > 0 && n_candidates > 1 && n_ks <= CONFIG_MAX_KS);
+    assert(ranking_are_finite(scores, n * n_candidates));
     *out = (RankingMetrics){.n = n};
     for (uint64_t i = 0; i < n; i++) {
         ADD_GROUP[ties](out, scores + i * n_candidates, n_candidates, ks, n_ks);

@@ -23,7 +23,11 @@ typedef struct RankingMetrics {
     double logloss; /* of sigma(score), mean over rows */
 } RankingMetrics;
 
-/* scores (n, n_candidates), candidate 0 the positive; users (n). ks (n_ks). n > 0. O(n log n), allocates. The result
+/* Those of a model that has diverged are not, and no metric may be made of them: whatever is compared with NaN is not
+ * greater, so the positive would come first. */
+bool ranking_are_finite(const float *scores, uint64_t n);
+
+/* scores (n, n_candidates), finite, candidate 0 the positive; users (n). ks (n_ks). n > 0. O(n log n), allocates. The result
  * depends on the values alone, not on the order of the groups beyond rounding: groups are summed in their order. */
 void ranking_metrics(const float *scores, const uint32_t *users, uint64_t n, uint32_t n_candidates, const int *ks,
                      int n_ks, RankingMetrics *out);

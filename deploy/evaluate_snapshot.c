@@ -65,13 +65,17 @@ static void score_batch(const Scoring *s, Step *step, uint32_t batch_number, flo
     *at += n;
 }
 
-static void score_set(Scoring *s) {
+static Err score_set(Scoring *s, int domain, const char *snapshot_dir) {
     size_t at = 0;
     Step *step = step_open(s->code, &s->model->config, &s->model->schema);
     s->scores = must_alloc(((size_t)s->set.n * N + 1) * sizeof *s->scores);
     for (uint32_t batch = 0; batch < s->set.n_batches; batch++)
         score_batch(s, step, batch, s->scores, &at);
     step_close(&step);
+    if (ranking_are_finite(s->scores, at))
+        return OK;
+    return err_fail(ERR_FAILED, "scores of domain %c are not finite: the training of %s has diverged", "AB"[domain],
+                    snapshot_dir);
 }
 
 /* ---- what is scored ----------------------------------------------------------------------------------------- */
@@ -116,14 +120,15 @@ static void describe(const Scoring *s, const EvaluateOptions *o, Evaluated *out)
     out->has_unknown = o->published_dir || out->protocol == EVAL_PAPER;
 }
 
-static Err score_domain(Scoring *s, int domain, const EvaluateOptions *o, Evaluated *out) {
+static Err score_domain(Scoring *s, const char *dir, int domain, const EvaluateOptions *o, Evaluated *out) {
     bool exists;
     EvaluatedDomain *d = &out->domains[domain];
     describe(s, o, out);
     Err err = open_set(s, domain, o, out->protocol, &exists);
+    if (!err && exists)
+        err = score_set(s, domain, dir);
     if (err || !exists)
         return err;
-    score_set(s);
     measure_domain(&s->set, s->scores, o, out, d);
     d->epoch = snapshot_epoch(s->model->snapshot);
     if (!out->has_unknown)
@@ -136,7 +141,7 @@ static Err evaluate_domain(const char *dir, int domain, const EvaluateOptions *o
     Err err = restored_model_open(&s->model, dir, o->data_dir);
     if (!err) {
         s->code = model_find(s->model->config.model.name);
-        err = score_domain(s, domain, o, out);
+        err = score_domain(s, dir, domain, o, out);
     }
     evalset_close(&s->set);
     geometry_free(&s->geometry);

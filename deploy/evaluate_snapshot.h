@@ -45,7 +45,8 @@ typedef struct Evaluated {
 } Evaluated;
 
 /* dir is a snapshot, or a run's directory: then each domain is read from the snapshot of its best validation epoch.
- * ERR_DATA if data_dir holds another data set than the training's; ERR_CORRUPT, ERR_IO. */
+ * ERR_DATA if data_dir holds another data set than the training's; ERR_FAILED if a score is not
+ * finite; ERR_CORRUPT, ERR_IO. */
 Err evaluate_snapshot(const char *dir, const EvaluateOptions *options, Evaluated *out) MUST_CHECK;
 
 /* The probes of published files, over their own vocabularies; no model, no data set. ERR_DATA, ERR_IO. */

@@ -1,7 +1,6 @@
 /* The evaluation pass: validation pieces are leased, scores come in any order from anybody and are put in the order of
  * the batches, ranked off the loop's thread, and judged. Where a domain has improved its test split follows. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,13 +86,6 @@ static Err check_scores(const Scheduler *s, const Sheet *sheet, Message *m, cons
     return OK;
 }
 
-static bool are_finite(const float *scores, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(scores[i]))
-            return false;
-    return true;
-}
-
 static void take_scores(Scheduler *s, Sheet *sheet, const MessageSCORES *h, const uint32_t *users,
                         const float *scores) {
     uint32_t chunk, first, n;
@@ -127,7 +119,7 @@ void evaluation_on_scores(Scheduler *s, Member *worker, Message *m) {
     lease_progress(&s->book, h->lease, h->step + 1, s->clock_ms);
     if (bitmap_get(sheet->received, (uint32_t)h->step))
         return;
-    if (!are_finite(scores, h->n * RANKING_CANDIDATES)) {
+    if (!ranking_are_finite(scores, h->n * RANKING_CANDIDATES)) {
         scheduler_end(s, ERR_FAILED,
                       "the model has diverged: after epoch %u scores of domain %c are not finite; try a "
                       "smaller optimizer.lr",

@@ -56,6 +56,14 @@ PYTHON
     [[ $output != *history* ]]
 }
 
+@test "a model that has diverged is refused, not ranked first" {
+    "$PYTHON" -c 'import xxhash' || skip "needs python3-xxhash"
+    local copy="$BATS_TEST_TMPDIR/copy"
+    cp -r "$RUN/snapshots/epoch-0001" "$copy"
+    "$PYTHON" tests/cluster/without_numbers.py "$copy" B
+    fails_with 1 "scores of domain B are not finite: the training of $copy has diverged" "$copy" --data "$DATA"
+}
+
 @test "a run stands for each domain's best epoch, whatever lies beside its snapshots" {
     local copy="$BATS_TEST_TMPDIR/run"
     cp -r "$RUN" "$copy"
