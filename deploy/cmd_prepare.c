@@ -12,6 +12,7 @@
 enum {
     KEY_OUT = 256,
     KEY_BASE,
+    KEY_VANISHED,
     KEY_FORMAT,
     KEY_COLUMNS,
     KEY_K,
@@ -28,9 +29,10 @@ static const struct argp_option OPTIONS[] = {
     {"out", KEY_OUT, "DIR", 0, "Directory of the prepared data set (required)", 0},
     {"base", KEY_BASE, "DIR", 0,
      "Keep the ids of users and items of the data set in DIR; new names get ids behind them. The inputs are the "
-     "complete "
-     "ratings, not the new ones alone",
+     "complete ratings, not the new ones alone",
      0},
+    {"allow-vanished", KEY_VANISHED, NULL, 0,
+     "Go on where more than half of the base's items or users have no event in the inputs", 0},
     {"format", KEY_FORMAT, "NAME", 0, "csv, inter or jsonl; default: what each file looks like", 0},
     {"columns", KEY_COLUMNS, "LIST", 0, "What the columns hold, as in item,user,rating,time; other names are skipped",
      0},
@@ -103,6 +105,9 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         break;
     case KEY_BASE:
         o->base_dir = arg;
+        break;
+    case KEY_VANISHED:
+        o->allows_vanished = true;
         break;
     case KEY_FORMAT:
         o->ratings.format = parse_format(state, arg);

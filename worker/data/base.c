@@ -25,6 +25,16 @@ static void mark_items(Base *base, const Dataset *d) {
     }
 }
 
+static void mark_users(Base *base, const Dataset *d) {
+    base->user_domains = must_calloc(base->users.n, 1);
+    for (int domain = 0; domain < N_DOMAINS; domain++)
+        for (uint32_t user = 1; user < base->users.n; user++) {
+            uint32_t first, n;
+            dataset_user_events(d, domain, user, &first, &n);
+            base->user_domains[user] |= (uint8_t)((n > 0) << domain);
+        }
+}
+
 /* A lineage that is full loses its oldest: snapshots of that age can no longer begin a training on the new data. */
 static void extend_lineage(Base *base, const DataInfo *info) {
     uint32_t n_dropped = info->n_lineage == DATAINFO_MAX_LINEAGE;
@@ -44,6 +54,7 @@ Err base_open(Base *out, const char *dir) {
         vocab_init(&out->users);
         vocab_init(&out->items);
         out->item_domains = must_calloc(1, 1);
+        out->user_domains = must_calloc(1, 1);
         return OK;
     }
     Err err = dataset_open(&d, dir);
@@ -53,6 +64,7 @@ Err base_open(Base *out, const char *dir) {
         err = read_names(&out->items, dir, d, NAME_ITEM);
     if (!err) {
         mark_items(out, d);
+        mark_users(out, d);
         extend_lineage(out, dataset_info(d));
     }
     dataset_close(&d);
@@ -65,6 +77,7 @@ void base_close(Base *base) {
     vocab_free(&base->users);
     vocab_free(&base->items);
     free(base->item_domains);
+    free(base->user_domains);
     free(base->lineage);
     *base = (Base){0};
 }
@@ -107,4 +120,33 @@ Err base_check_domains(const Base *base, const Vocab *names, const uint8_t *used
     for (int d = 0; d < N_DOMAINS && !err; d++)
         err = check_domain(base, d, names, used, inputs);
     return err;
+}
+
+/* Of the names that have events in one of these domains (bits). */
+static Err check_kept(const Vocab *kept, const uint8_t *domains, uint8_t of, const Vocab *names, const uint8_t *used,
+                      const char *what) {
+    uint32_t n = 0, n_vanished = 0;
+    for (uint32_t id = 1; id < kept->n; id++) {
+        const char *name = vocab_name(kept, id);
+        if (!(domains[id] & of))
+            continue;
+        n++;
+        n_vanished += !(used[vocab_find(names, name, strlen(name))] & of);
+    }
+    if (n_vanished <= n / 2)
+        return OK;
+    return err_fail(
+        ERR_DATA,
+        "of the base's %u %s %u have no event now: give the complete ratings, not the new ones alone, or say "
+        "--allow-vanished if these are complete",
+        n, what, n_vanished);
+}
+
+Err base_check_complete(const Base *base, const Vocab *items, const uint8_t *used_items, const Vocab *users,
+                        const uint8_t *used_users) {
+    static const char *const ITEMS[N_DOMAINS] = {"items of domain A", "items of domain B"};
+    Err err = OK;
+    for (int d = 0; d < N_DOMAINS && !err; d++)
+        err = check_kept(&base->items, base->item_domains, (uint8_t)(1u << d), items, used_items, ITEMS[d]);
+    return err ? err : check_kept(&base->users, base->user_domains, UINT8_MAX, users, used_users, "users");
 }

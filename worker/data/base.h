@@ -13,6 +13,7 @@
 typedef struct Base {
     Vocab users, items;
     uint8_t *item_domains; /* (items.n) bit d: the item occurs in domain d */
+    uint8_t *user_domains; /* (users.n) */
     uint64_t fingerprint;
     uint64_t *lineage; /* (n_lineage) of a data set that keeps these ids: the base's own and the base, oldest first */
     uint32_t n_lineage;
@@ -30,5 +31,10 @@ Err base_check_place(const char *base_dir, const char *out_dir) MUST_CHECK;
  * item_domains. ERR_DATA where of the items of one domain not more have stayed than have moved to the other. */
 Err base_check_domains(const Base *base, const Vocab *names, const uint8_t *used,
                        const char *const inputs[N_DOMAINS]) MUST_CHECK;
+
+/* Are the inputs the complete ratings? used: as above, of the inputs' items and users. ERR_DATA where more than half of
+ * a domain's items, or of the users, that have events in the base have none now. */
+Err base_check_complete(const Base *base, const Vocab *items, const uint8_t *used_items, const Vocab *users,
+                        const uint8_t *used_users) MUST_CHECK;
 
 #endif

@@ -201,6 +201,8 @@ static Err settle_ids(Preparation *x) {
     count_domains(used_users, n_users, report->n_users, &report->n_common_users);
     count_domains(used_items, n_items, report->n_items, &report->n_common_items);
     Err err = base_check_domains(&x->base, &x->items, used_items, x->options->inputs);
+    if (!err && !x->options->allows_vanished)
+        err = base_check_complete(&x->base, &x->items, used_items, &x->users, used_users);
     if (!err) {
         uint32_t *new_user = renumber(&x->users, used_users, &x->base.users, &report->user_ids);
         uint32_t *new_item = renumber(&x->items, used_items, &x->base.items, &report->item_ids);

@@ -60,10 +60,11 @@ typedef struct PrepareOptions {
     uint32_t user_core; /* users keep at least so many distinct items in the domain */
     uint32_t item_core; /* items keep at least so many users in the domain; 1 = all */
     SplitKind split;
-    int days;       /* of SPLIT_BY_DAYS */
-    uint32_t chunk; /* training instances of a chunk, at least */
-    uint64_t seed;  /* of layout and candidates */
-    bool force;     /* replace an earlier data set in out_dir */
+    int days;             /* of SPLIT_BY_DAYS */
+    uint32_t chunk;       /* training instances of a chunk, at least */
+    uint64_t seed;        /* of layout and candidates */
+    bool force;           /* replace an earlier data set in out_dir */
+    bool allows_vanished; /* more than half of the base's items or users may have no event */
 } PrepareOptions;
 
 extern const char *const SPLIT_KIND_NAMES[N_SPLIT_KINDS];
