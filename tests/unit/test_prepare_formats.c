@@ -309,6 +309,18 @@ static void a_forced_format_beats_the_looks(void **state) {
     assert_int_equal(ratings_read(s->a, &o, count_row, &n_rows, &stats), ERR_DATA);
 }
 
+static void the_fingerprint_does_not_depend_on_who_named_the_format(void **state) {
+    Scratch *s = *state;
+    Dataset *sniffed = random_dataset(s, SPLIT_BY_QUANTILE);
+    PrepareOptions o = scratch_options(s);
+    o.ratings.format = RATINGS_CSV;
+    o.force = true;
+    Dataset *named = prepare_and_open(&o);
+    assert_true(dataset_info(named)->fingerprint == dataset_info(sniffed)->fingerprint);
+    dataset_close(&sniffed);
+    dataset_close(&named);
+}
+
 /* A review with pictures; one byte more than the limit is too long. */
 static void a_json_line_may_have_a_mebibyte(void **state) {
     Scratch *s = *state;
@@ -342,6 +354,7 @@ int main(void) {
         SCRATCH_TEST(json_that_names_no_user_item_and_time_is_refused),
         SCRATCH_TEST(json_with_too_many_bad_lines_or_columns_is_refused),
         SCRATCH_TEST(a_forced_format_beats_the_looks),
+        SCRATCH_TEST(the_fingerprint_does_not_depend_on_who_named_the_format),
         SCRATCH_TEST(a_json_line_may_have_a_mebibyte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,7 +217,8 @@ static Err settle_ids(Preparation *x) {
 
 /* ---- everything ---- */
 
-/* Only what changes the result; the columns matter through what was read, and are part of it. */
+/* Only what changes the result. Formats as they were found; the columns matter through what was read, and are part of
+ * it. */
 static uint64_t fingerprint_of(const PrepareOptions *o, const PrepareReport *report, const Base *base) {
     XXH3_state_t *state = XXH3_createState();
     if (!state)
@@ -231,7 +232,8 @@ static uint64_t fingerprint_of(const PrepareOptions *o, const PrepareReport *rep
                         (uint64_t)(o->split == SPLIT_BY_DAYS ? o->days : 0),
                         o->chunk,
                         o->seed,
-                        o->ratings.format};
+                        report->inputs[0].format,
+                        report->inputs[1].format};
     const char *columns = o->ratings.columns ? o->ratings.columns : "";
     XXH3_64bits_reset(state);
     XXH3_64bits_update(state, facts, sizeof facts);

@@ -3,7 +3,7 @@
  * manifest.json   written last; its keys:
  *
  *   format          1
- *   fingerprint     16 hex digits: XXH3 of the inputs' text, of the options and of the base's fingerprint
+ *   fingerprint     16 hex digits: XXH3 of the inputs' text and formats, of the options and of the base's fingerprint
  *   lineage         fingerprints of the bases (--base) whose ids were kept, oldest first; at most DATAINFO_MAX_LINEAGE
  *   options         as given to prepare
  *   inputs          [A, B] of name, format, unit of the times (s, ms), bytes, xxh3 (of the text), rows, malformed
