@@ -28,7 +28,7 @@ struct RunRecord {
     const SnapshotParent *parent; /* NULL: the run was begun from nothing */
     Report report;
     int lock;
-    FILE *metrics, *perf;
+    int metrics, perf; /* files, -1: not open */
     uint64_t opened_ms, perf_ms;
     SchedulerProgress last;
 };
@@ -66,11 +66,11 @@ static Err take_lock(RunRecord *r) {
 }
 
 /* Appends to what an earlier part of the run has left. */
-static Err open_stream(const RunRecord *r, const char *name, FILE **out) {
+static Err open_lines(const RunRecord *r, const char *name, int *out) {
     char path[PATH_BYTES];
     path_in(r->config, name, path);
-    *out = fopen(path, "ae");
-    return *out ? OK : err_fail(ERR_IO, "%s: %s", path, strerror(errno));
+    *out = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+    return *out >= 0 ? OK : err_fail(ERR_IO, "%s: %s", path, strerror(errno));
 }
 
 static Err write_config(const RunRecord *r) {
@@ -107,7 +107,7 @@ Err run_record_open(RunRecord **out, const Config *config, const char *config_te
     r->config = config;
     r->config_text = config_text;
     r->parent = start ? &start->parent : NULL;
-    r->lock = -1;
+    r->lock = r->metrics = r->perf = -1;
     r->opened_ms = r->perf_ms = clock_now_ms();
     report_init(&r->report, config);
     Err err = make_directories(config->run_dir);
@@ -120,10 +120,10 @@ Err run_record_open(RunRecord **out, const Config *config, const char *config_te
         err = write_config(r);
     if (!err) {
         recall(r);
-        err = open_stream(r, "metrics.jsonl", &r->metrics);
+        err = open_lines(r, "metrics.jsonl", &r->metrics);
     }
     if (!err)
-        err = open_stream(r, "perf.jsonl", &r->perf);
+        err = open_lines(r, "perf.jsonl", &r->perf);
     *out = r;
     if (err)
         run_record_close(out);
@@ -134,10 +134,10 @@ void run_record_close(RunRecord **out) {
     RunRecord *r = *out;
     if (!r)
         return;
-    if (r->metrics)
-        fclose(r->metrics);
-    if (r->perf)
-        fclose(r->perf);
+    if (r->metrics >= 0)
+        close(r->metrics);
+    if (r->perf >= 0)
+        close(r->perf);
     if (r->lock >= 0)
         close(r->lock);
     free(r);
@@ -146,11 +146,38 @@ void run_record_close(RunRecord **out) {
 
 /* ---- lines ---------------------------------------------------------------------------------------------------- */
 
+static bool write_all(int file, const char *text, size_t size) {
+    for (size_t done = 0; done < size;) {
+        ssize_t n = write(file, text + done, size - done);
+        if (n < 0 && errno != EINTR)
+            return false;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+/* The whole text, or nothing of it: what is left of half a line would swallow the next one. */
+static bool append(int file, const char *text, bool is_durable) {
+    struct stat before;
+    if (fstat(file, &before))
+        return false;
+    if (write_all(file, text, strlen(text)) && (!is_durable || fsync(file) == 0))
+        return true;
+    int cause = errno;
+    if (ftruncate(file, before.st_size))
+        log_warn("half a line could not be taken back: %s", strerror(errno));
+    errno = cause;
+    return false;
+}
+
 /* 17 digits give a double back to the last bit. Takes the object. */
-static Err write_line(FILE *file, const char *name, json_t *line, bool is_durable) {
+static Err write_line(int file, const char *name, json_t *line, bool is_durable) {
     char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
-    bool is_ok =
-        text && fprintf(file, "%s\n", text) > 0 && fflush(file) == 0 && (!is_durable || fsync(fileno(file)) == 0);
+    if (text) {
+        text = must_realloc(text, strlen(text) + 2);
+        strcat(text, "\n");
+    }
+    bool is_ok = text && append(file, text, is_durable);
     Err err = is_ok ? OK : err_fail(ERR_IO, "a line of %s could not be written: %s", name, strerror(errno));
     free(text);
     json_decref(line);

@@ -1,12 +1,14 @@
 /* What a run leaves in its directory. */
 /* link: mg_server */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -89,6 +91,30 @@ static void metrics_come_back_to_the_last_bit(void **state) {
     assert_true(number(line, "A", "test", "auc") == 2.0 / 3);
     assert_true(json_is_null(json_object_get(json_object_get(line, "B"), "test")));
     assert_true(json_number_value(json_object_get(json_object_get(line, "A"), "regulariser")) == -1e-7 / 3);
+    json_decref(line);
+    free(text);
+    run_record_close(&record);
+    leave(&p);
+}
+
+/* A limit on the file's size stands for a full disk. */
+static void a_line_that_fails_leaves_nothing_of_it(void **state) {
+    (void)state;
+    Place p = place();
+    RunRecord *record;
+    struct rlimit limit, before;
+    EpochResult r = result_of(1), next = result_of(2);
+    assert_int_equal(run_record_open(&record, &p.config, p.text, NULL), OK);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){100, before.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    assert_int_equal(run_record_write_epoch(record, &r, NULL), ERR_IO);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(run_record_write_epoch(record, &next, NULL), OK);
+    char *text = contents(&p, "metrics.jsonl");
+    json_t *line = json_loads(text, 0, NULL);
+    assert_int_equal(json_integer_value(json_object_get(line, "epoch")), 2);
     json_decref(line);
     free(text);
     run_record_close(&record);
@@ -214,6 +240,7 @@ static void durations_read_as_clocks_do(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(metrics_come_back_to_the_last_bit),
+        cmocka_unit_test(a_line_that_fails_leaves_nothing_of_it),
         cmocka_unit_test(the_configuration_is_kept_beside_the_metrics),
         cmocka_unit_test(a_directory_takes_one_run_at_a_time),
         cmocka_unit_test(an_earlier_run_is_never_overwritten),
