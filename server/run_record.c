@@ -237,13 +237,20 @@ Err run_record_commit(RunRecord *r, const SnapshotFacts *facts) {
     return err;
 }
 
+/* The snapshot of another run, from which this one branched off, is not ours to write into. */
+static bool is_own(const RunRecord *r, const char *dir) {
+    char snapshots[PATH_BYTES];
+    path_in(r->config, "snapshots/", snapshots);
+    return strncmp(dir, snapshots, strlen(snapshots)) == 0;
+}
+
 /* The line first: metrics must not be lost because a disk is full of snapshots. */
 Err run_record_write_epoch(RunRecord *r, const EpochResult *e, const char *snapshot_dir) {
     json_t *line =
         json_pack("{s:I, s:o, s:o}", "epoch", (json_int_t)e->epoch, "A", domain_json(&r->config->eval, e, DOMAIN_A),
                   "B", domain_json(&r->config->eval, e, DOMAIN_B));
     Err err = write_line(r->metrics, "metrics.jsonl", line, true);
-    if (err || !snapshot_dir)
+    if (err || !snapshot_dir || !is_own(r, snapshot_dir))
         return err;
     err = snapshot_write_evaluation(snapshot_dir, e, r->config);
     return err ? err : prune(r, e->best_epoch);

@@ -32,8 +32,8 @@ Err run_record_open(RunRecord **out, const Config *config, const char *config_te
 void run_record_close(RunRecord **r);
 
 /* The scheduler's effects. The first two write to the disk and may run on another thread, one at a time: the manifest,
- * and the clean-up of old snapshots; the line in metrics.jsonl, evaluation.json in snapshot_dir (NULL: none) and the
- * clean-up again, as the best epochs may be others now. */
+ * and the clean-up of old snapshots; the line in metrics.jsonl, evaluation.json in snapshot_dir (NULL, or
+ * another run's: none) and the clean-up again, as the best epochs may be others now. */
 Err run_record_commit(RunRecord *r, const SnapshotFacts *facts) MUST_CHECK;
 Err run_record_write_epoch(RunRecord *r, const EpochResult *result, const char *snapshot_dir) MUST_CHECK;
 void run_record_show_epoch(RunRecord *r, const EpochResult *result);
