@@ -97,7 +97,7 @@ static Err settle_newer(const SnapshotStart *start) {
 
 /* ---- metrics.jsonl -------------------------------------------------------------------------------------------- */
 
-/* The epoch of a line; 0: it is none of ours, or not complete. */
+/* The epoch of a line; 0: nobody can read it. */
 static uint32_t epoch_of(const char *line, size_t size) {
     json_t *json = json_loadb(line, size, JSON_REJECT_DUPLICATES, NULL);
     json_int_t epoch = json_integer_value(json_object_get(json, "epoch"));
@@ -105,39 +105,60 @@ static uint32_t epoch_of(const char *line, size_t size) {
     return epoch > 0 && epoch <= UINT32_MAX ? (uint32_t)epoch : 0;
 }
 
-/* Bytes of the lines up to this epoch. */
-static size_t lines_until(const char *text, size_t size, uint32_t last_epoch) {
-    size_t kept = 0;
-    for (const char *end; kept < size && (end = memchr(text + kept, '\n', size - kept));) {
-        uint32_t epoch = epoch_of(text + kept, (size_t)(end - text) - kept);
-        if (epoch == 0 || epoch > last_epoch)
-            break;
-        kept = (size_t)(end - text) + 1;
+/* Drops the lines of later epochs, and what a crash left of the last line. What nobody can read stays. Bytes left. */
+static size_t drop_later(char *text, size_t size, uint32_t last_epoch) {
+    size_t kept = 0, n;
+    for (const char *at = text, *end; (end = memchr(at, '\n', size - (size_t)(at - text))); at = end + 1) {
+        n = (size_t)(end + 1 - at);
+        if (epoch_of(at, n - 1) > last_epoch)
+            continue;
+        memmove(text + kept, at, n);
+        kept += n;
     }
     return kept;
 }
 
-static Err cut_metrics(const Config *config, const SnapshotStart *start) {
+/* The lines of the epochs that were complete at the start; the caller frees them. */
+static Err lines_before(const SnapshotStart *start, char **text, size_t *size) {
     const SchedulerStart *s = &start->scheduler;
-    char *from = snapshot_path(start->run_dir, "metrics.jsonl"), *to = snapshot_path(config->run_dir, "metrics.jsonl");
-    char *text = NULL;
-    size_t size = 0;
+    char *from = snapshot_path(start->run_dir, "metrics.jsonl");
     Err err = OK;
+    *text = NULL;
+    *size = 0;
     if (start->run_dir[0] && access(from, F_OK) == 0)
-        err = read_file(from, MAX_METRICS_BYTES, &text, &size);
-    if (!err)
-        err = write_file_durably(to, text ? text : "",
-                                 lines_until(text, size, s->is_evaluated ? s->epoch : s->epoch - 1));
-    free(text);
+        err = read_file(from, MAX_METRICS_BYTES, text, size);
+    if (!err && *text)
+        *size = drop_later(*text, *size, s->is_evaluated ? s->epoch : s->epoch - 1);
     free(from);
-    free(to);
     return err;
+}
+
+/* What a branch leaves that ended before it had trained anything, for example because its port was taken. */
+static bool holds_only(const Config *config, const char *text, size_t size) {
+    char *path = snapshot_path(config->run_dir, "metrics.jsonl"), *found = NULL;
+    char *snapshots = snapshot_path(config->run_dir, "snapshots");
+    size_t n = 0;
+    bool is_same = size && !has_entries(snapshots) && access(path, F_OK) == 0 &&
+                   read_file(path, MAX_METRICS_BYTES, &found, &n) == OK && n == size && !memcmp(found, text, size);
+    free(found);
+    free(path);
+    free(snapshots);
+    return is_same;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------ */
 
 Err run_resume_prepare(const Config *config, const SnapshotStart *start) {
-    bool is_own = strcmp(config->run_dir, start->run_dir) == 0;
-    Err err = is_own ? settle_newer(start) : run_resume_check_unused(config);
-    return err ? err : cut_metrics(config, start);
+    char *to = snapshot_path(config->run_dir, "metrics.jsonl"), *text;
+    size_t size;
+    Err err = lines_before(start, &text, &size);
+    if (!err && strcmp(config->run_dir, start->run_dir) == 0)
+        err = settle_newer(start);
+    else if (!err && !holds_only(config, text, size))
+        err = run_resume_check_unused(config);
+    if (!err)
+        err = write_file_durably(to, text ? text : "", size);
+    free(text);
+    free(to);
+    return err;
 }

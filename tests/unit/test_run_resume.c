@@ -256,9 +256,49 @@ static void another_directory_begins_a_branch_and_leaves_the_run_alone(void **st
     assert_int_equal(n_lines(&r, NULL), 2);
     assert_true(exists(&r, "snapshots/epoch-0003/manifest.json"));
     run_record_close(&record);
+    assert_int_equal(run_record_open(&record, &config, r.s->config_text, start), OK); /* nothing was trained: once more */
+    assert_int_equal(n_lines(&r, config.run_dir), 1);
+    EpochResult next = result_of(2);
+    assert_int_equal(run_record_write_epoch(record, &next, NULL), OK);
+    run_record_close(&record);
     assert_int_equal(run_record_open(&record, &config, r.s->config_text, start), ERR_CONFIG); /* it holds a run now */
     assert_non_null(strstr(err_message(), "holds an earlier run"));
     end(start);
+    leave(&r);
+}
+
+/* The end of epoch 3 was not evaluated: the branch evaluates it, for itself. */
+static void a_branch_writes_no_evaluation_into_the_other_run(void **state) {
+    (void)state;
+    Run r = run_of(3);
+    SnapshotStart *start = start_at(&r, "snapshots/epoch-0003");
+    RunRecord *record;
+    Config config = r.s->config;
+    EpochResult result = result_of(3);
+    snprintf(config.run_dir, sizeof config.run_dir, "%s/branch", r.top);
+    assert_int_equal(run_record_open(&record, &config, r.s->config_text, start), OK);
+    assert_int_equal(run_record_write_epoch(record, &result, start->scheduler.dir), OK);
+    assert_int_equal(n_lines(&r, config.run_dir), 3);
+    assert_false(exists(&r, "snapshots/epoch-0003/evaluation.json"));
+    run_record_close(&record);
+    end(start);
+    leave(&r);
+}
+
+static void a_line_that_nobody_can_read_hides_none_behind_it(void **state) {
+    (void)state;
+    Run r = run_of(3);
+    SnapshotStart *start = start_at(&r, "snapshots/epoch-0003");
+    RunRecord *record;
+    char *path = in_run(&r, "metrics.jsonl");
+    FILE *f = fopen(path, "w");
+    fputs("{\"epoch\": 1, \"A\"{\"epoch\": 1}\n{\"epoch\": 2}\n{\"epoch\": 3}\n", f);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(run_record_open(&record, &r.s->config, r.s->config_text, start), OK);
+    assert_int_equal(n_lines(&r, NULL), 2);
+    run_record_close(&record);
+    end(start);
+    free(path);
     leave(&r);
 }
 
@@ -271,6 +311,8 @@ int main(void) {
         cmocka_unit_test(metrics_are_cut_back_to_the_epochs_before),
         cmocka_unit_test(newer_snapshots_refuse_it_by_name_and_broken_ones_are_set_aside),
         cmocka_unit_test(another_directory_begins_a_branch_and_leaves_the_run_alone),
+        cmocka_unit_test(a_branch_writes_no_evaluation_into_the_other_run),
+        cmocka_unit_test(a_line_that_nobody_can_read_hides_none_behind_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
