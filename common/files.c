@@ -14,6 +14,20 @@
 
 enum { PATH_BYTES = 4096 };
 
+Err sync_directory_of(const char *path) {
+    char dir[PATH_BYTES];
+    snprintf(dir, sizeof dir, "%s", path);
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        slash[slash == dir] = 0;
+    int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_fail(ERR_IO, "cannot open the directory of %s: %m", path);
+    int failed = fsync(fd);
+    close(fd);
+    return failed ? err_fail(ERR_IO, "cannot sync the directory of %s: %m", path) : OK;
+}
+
 Err make_directories(const char *path) {
     char part[PATH_BYTES];
     size_t n = strlen(path);
@@ -24,8 +38,12 @@ Err make_directories(const char *path) {
             continue;
         memcpy(part, path, i);
         part[i] = 0;
-        if (mkdir(part, 0755) && errno != EEXIST)
+        int failed = mkdir(part, 0755);
+        if (failed && errno != EEXIST)
             return err_fail(ERR_IO, "cannot make the directory %s: %m", part);
+        Err err = failed ? OK : sync_directory_of(part);
+        if (err)
+            return err;
     }
     struct stat st;
     if (stat(path, &st) || !S_ISDIR(st.st_mode))
@@ -65,20 +83,6 @@ Err read_file(const char *path, size_t max_bytes, char **data, size_t *size) {
     *data = buffer;
     *size = used;
     return OK;
-}
-
-Err sync_directory_of(const char *path) {
-    char dir[PATH_BYTES];
-    snprintf(dir, sizeof dir, "%s", path);
-    char *slash = strrchr(dir, '/');
-    if (slash)
-        slash[slash == dir] = 0;
-    int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_fail(ERR_IO, "cannot open the directory of %s: %m", path);
-    int failed = fsync(fd);
-    close(fd);
-    return failed ? err_fail(ERR_IO, "cannot sync the directory of %s: %m", path) : OK;
 }
 
 static Err write_all(int fd, const char *data, size_t size) {

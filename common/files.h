@@ -7,7 +7,7 @@
 
 #include "common/err.h"
 
-/* mkdir -p. ERR_IO with the part that failed. */
+/* mkdir -p; the names of those it makes are on the disk. ERR_IO with the part that failed. */
 Err make_directories(const char *path) MUST_CHECK;
 
 /* Whole file into memory, 0-terminated; caller frees. ERR_IO; ERR_DATA if it is larger than max_bytes. */

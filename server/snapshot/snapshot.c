@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/files.h"
 #include "common/log.h"
@@ -127,13 +129,50 @@ static json_t *manifest_json(const SnapshotFacts *facts, const char *config_text
     return m;
 }
 
-/* What is written is what can be read: the text passes the reader before it is renamed in. */
+/* The scheduler sees what the servers have written. */
+static Err find_files(const Snapshot *s, const char *dir) {
+    Err e = OK;
+    for (size_t i = 0; i < s->n_files && e == OK; i++) {
+        struct stat st;
+        char *path = snapshot_path(dir, s->files[i].file);
+        if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+            e = err_fail(ERR_IO,
+                         "%s is not there, although server %" PRIu32 " has written it: run.dir must be shared by "
+                         "servers and scheduler",
+                         path, s->files[i].server);
+        else if ((uint64_t)st.st_size != s->files[i].size)
+            e = err_fail(ERR_IO,
+                         "%s has %jd bytes, server %" PRIu32 " has written %" PRIu64 ": run.dir must be shared by "
+                         "servers and scheduler",
+                         path, (intmax_t)st.st_size, s->files[i].server, s->files[i].size);
+        free(path);
+    }
+    return e;
+}
+
+/* A failure behind the rename (the directory could not be synced) leaves no manifest either: what is called failed must
+ * not be seen, nor come back. */
+static Err rename_in(const char *path, const char *text) {
+    if (access(path, F_OK) == 0)
+        return err_fail(ERR_IO, "%s is there already: a snapshot is committed once", path);
+    Err e = write_file_durably(path, text, strlen(text));
+    if (e != OK)
+        unlink(path);
+    return e;
+}
+
+/* What is written is what can be read: the text passes the reader, and the files are there, before it is renamed in.
+ * The name of the directory itself comes to the disk before, so that nothing is deleted for one that may vanish. */
 static Err write_manifest(const char *dir, const char *text) {
     Snapshot *check = must_calloc(1, sizeof *check);
     char *path = snapshot_path(dir, "manifest.json");
     Err e = snapshot_manifest_parse(check, text, strlen(text), path);
     if (e == OK)
-        e = write_file_durably(path, text, strlen(text));
+        e = find_files(check, dir);
+    if (e == OK)
+        e = sync_directory_of(dir);
+    if (e == OK)
+        e = rename_in(path, text);
     snapshot_close(&check);
     free(path);
     return e;

@@ -24,8 +24,8 @@
 #include "server/store/store_cut.h"
 
 /* A server's part: writes its files into dir (created if missing): temp, fsync, rename, fsync of the directory.
- * files_json: JSON text for the manifest (files and schema), caller frees. ERR_IO. On the cut's reader thread; a cut is
- * written once. */
+ * files_json: JSON text for the manifest (files and schema), caller frees. ERR_IO, also where dir is a committed
+ * snapshot. On the cut's reader thread; a cut is written once. */
 Err snapshot_write_tables(StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir,
                           char **files_json) MUST_CHECK;
 
@@ -37,8 +37,9 @@ typedef struct SnapshotParent {
 } SnapshotParent;
 
 /* The scheduler's part: the manifest from the servers' files and facts; checked by its own reader, written, fsynced,
- * renamed. parent NULL: the run was begun from nothing. ERR_PROTOCOL where a server's part is no such text or of
- * another schema; ERR_CORRUPT where the base is not the full snapshot of facts->base_cut. */
+ * renamed. parent NULL: the run was begun from nothing. A failure leaves no manifest. ERR_PROTOCOL where a server's
+ * part is no such text or of another schema; ERR_CORRUPT where the base is not the full snapshot of facts->base_cut;
+ * ERR_IO, also where a file is not there in the size that its server tells, or the snapshot is committed already. */
 Err snapshot_commit(const SnapshotFacts *facts, const char *config_text, const SnapshotParent *parent) MUST_CHECK;
 
 /* evaluation.json beside the manifest. */

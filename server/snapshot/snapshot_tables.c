@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/files.h"
 #include "common/log.h"
@@ -131,17 +132,28 @@ static Err sync_directory(const char *dir) {
     return e;
 }
 
+/* The directory for a server's files. Those of a committed snapshot are not written over. */
+static Err begin_directory(const char *dir) {
+    Err e = make_directories(dir);
+    char *manifest = snapshot_path(dir, "manifest.json");
+    if (e == OK && access(manifest, F_OK) == 0)
+        e = err_fail(ERR_IO, "%s is there already: files of a committed snapshot are not written again", manifest);
+    free(manifest);
+    return e;
+}
+
 /* All files are written before the first is waited for: the disk has work meanwhile. */
 static Err write_files(TableFile *tables, const WriteJob *job, json_t *files) {
     int n = job->schema->n_tables;
-    Err e = make_directories(job->dir);
+    Err e = begin_directory(job->dir);
     for (int i = 0; i < n && e == OK; i++)
         e = write_table(&tables[i], job, i);
     for (int i = 0; i < n && e == OK; i++) {
         if (!tables[i].table)
             continue;
         e = snapshot_file_commit(&tables[i].file);
-        json_array_append_new(files, describe_file(&tables[i], job->rank));
+        if (e == OK)
+            json_array_append_new(files, describe_file(&tables[i], job->rank));
     }
     for (int i = 0; i < n; i++)
         if (tables[i].table)

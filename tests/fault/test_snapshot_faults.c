@@ -107,7 +107,8 @@ static bool fails_at(const Cluster *c, const Fault *f, int n, const char *before
     Err e = take_snapshot(c, 2, failed);
     stop_failing();
     is_whole(s, before);
-    if (e == OK || is_committed(failed)) /* a failed sync behind the rename leaves a whole one */
+    assert_int_equal(is_committed(failed), e == OK); /* what is called failed is not to be seen */
+    if (e == OK)
         is_whole(s, failed);
     assert_true(e == OK || n_fired);
     assert_int_equal(take_snapshot(c, 3, next), OK);

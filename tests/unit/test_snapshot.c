@@ -9,6 +9,13 @@
 #include "server/snapshot/snapshot_prune.h"
 #include "tests/unit/snapshot_fixture.h"
 
+/* Only a directory without a manifest is written into. */
+static void unlink_manifest(const char *dir) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/manifest.json", dir);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void rows_and_state_come_back_from_any_number_of_servers(void **state) {
     (void)state;
     Snap *s = snap_open();
@@ -20,6 +27,7 @@ static void rows_and_state_come_back_from_any_number_of_servers(void **state) {
             fail_msg("%s", err_message());
         snap_assert_same(s, s->whole, back);
         store_close(&back);
+        unlink_manifest(dir);
     }
     snap_close(s);
 }
@@ -48,6 +56,7 @@ static void the_same_facts_give_the_same_bytes(void **state) {
     snap_write(s, 2, SNAP_EPOCH, dir);
     snprintf(path, sizeof path, "%s/manifest.json", dir);
     assert_int_equal(read_file(path, 1 << 24, &first, &n_first), OK);
+    unlink_manifest(dir);
     snap_write(s, 2, SNAP_EPOCH, dir);
     assert_int_equal(read_file(path, 1 << 24, &second, &n_second), OK);
     assert_string_equal(first, second);
@@ -134,6 +143,59 @@ static void servers_that_disagree_are_not_committed(void **state) {
         assert_int_equal(snapshot_commit(&facts, s->config_text, NULL), want[i]);
         assert_int_equal(snapshot_open(&snapshot, dir), ERR_IO);
     }
+    snap_close(s);
+}
+
+/* Two servers' parts in epoch-0001 of s, not committed; the caller frees files. */
+static SnapshotFacts write_parts(const Snap *s, const uint16_t map[N_SLOTS], const char *dir, char *files[2]) {
+    for (uint16_t i = 0; i < 2; i++) {
+        Store *part = snap_part(s, map, i);
+        assert_int_equal(snap_tables(s, part, i, dir, &files[i]), OK);
+        store_close(&part);
+    }
+    return snap_facts(s, dir, 2, map, files, snap_manifest());
+}
+
+static void files_that_the_scheduler_does_not_see_are_not_committed(void **state) {
+    (void)state;
+    Snap *s = snap_open();
+    char dir[128], path[256], *files[2];
+    uint16_t map[N_SLOTS];
+    Snapshot *snapshot;
+    snprintf(dir, sizeof dir, "%s/epoch-0001", s->root);
+    snprintf(path, sizeof path, "%s/server-1.B.safetensors", dir);
+    snap_map(map, 2);
+    SnapshotFacts facts = write_parts(s, map, dir, files);
+    assert_int_equal(truncate(path, 7), 0);
+    assert_int_equal(snapshot_commit(&facts, s->config_text, NULL), ERR_IO);
+    assert_non_null(strstr(err_message(), "server-1.B.safetensors has 7 bytes, server 1 has written"));
+    unlink(path);
+    assert_int_equal(snapshot_commit(&facts, s->config_text, NULL), ERR_IO);
+    assert_non_null(strstr(err_message(), "run.dir must be shared by servers and scheduler"));
+    assert_int_equal(snapshot_open(&snapshot, dir), ERR_IO);
+    free(files[0]);
+    free(files[1]);
+    snap_close(s);
+}
+
+static void a_committed_snapshot_is_not_written_again(void **state) {
+    (void)state;
+    Snap *s = snap_open();
+    char dir[128], *files[2], *none;
+    uint16_t map[N_SLOTS];
+    snprintf(dir, sizeof dir, "%s/epoch-0001", s->root);
+    snap_map(map, 2);
+    SnapshotFacts facts = write_parts(s, map, dir, files);
+    assert_int_equal(snapshot_commit(&facts, s->config_text, NULL), OK);
+    assert_int_equal(snap_tables(s, s->whole, 0, dir, &none), ERR_IO);
+    assert_non_null(strstr(err_message(), "files of a committed snapshot are not written again"));
+    assert_int_equal(snapshot_commit(&facts, s->config_text, NULL), ERR_IO);
+    Store *back = snap_store(s, OPTIMIZER_ADAM);
+    assert_int_equal(snap_load(s, dir, back), OK);
+    snap_assert_same(s, s->whole, back);
+    store_close(&back);
+    free(files[0]);
+    free(files[1]);
     snap_close(s);
 }
 
@@ -239,6 +301,8 @@ int main(void) {
         cmocka_unit_test(another_models_schema_is_refused_by_name),
         cmocka_unit_test(without_a_manifest_there_is_no_snapshot),
         cmocka_unit_test(servers_that_disagree_are_not_committed),
+        cmocka_unit_test(files_that_the_scheduler_does_not_see_are_not_committed),
+        cmocka_unit_test(a_committed_snapshot_is_not_written_again),
         cmocka_unit_test(a_full_disk_is_an_error_and_leaves_no_temporary_file),
         cmocka_unit_test(the_evaluation_names_its_manifest),
         cmocka_unit_test(pruning_keeps_the_newest_the_best_and_the_unknown),
