@@ -190,6 +190,7 @@ static void apply_rows(Store *s, const Update *update, int domain, const uint64_
     real *rows[ROWTABLE_BLOCK];
     for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK) {
         uint32_t n = block_size(n_keys - first);
+        protect(s, keys + first, n, false); /* gate three has seen to the room */
         rowtable_change(s->tables, keys + first, n, domain, rows);
         for (uint32_t i = 0; i < n; i++) {
             uint64_t row = key_row(keys[first + i]);
@@ -202,12 +203,19 @@ static void apply_rows(Store *s, const Update *update, int domain, const uint64_
     }
 }
 
-/* Gate three: a push that would change rows, its own and, as the last of its step, those of the other ranks. Where no
- * copy is held it may take more room than there is: it could wait for ever. */
+/* Gate three: a push that would change rows, its own and, as the last of its step, those of the other ranks. Where
+ * there is room for a copy of each, they are made as the rows are changed, which finds them in the cache; else all of
+ * them come first, so that nothing has changed where the room runs out. A push may take more than there is while no
+ * copy is held: it could wait for ever. */
 static bool may_change(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys) {
     bool is_bounded = store_cut_stats(s->cut).copied_bytes > 0;
     const HeldStep *step = s->n_ranks > 1 ? held_find(&s->held, work) : NULL;
+    uint64_t n_rows = n_keys;
     if (s->n_ranks > 1 && (!step || step->n_here + 1 < s->n_ranks))
+        return true;
+    for (uint32_t r = 0; step && r < s->n_ranks; r++)
+        n_rows += step->is_here[r] ? step->ranks[r].n_keys : 0;
+    if (store_cut_has_room(s->cut, n_rows))
         return true;
     for (uint32_t r = 0; step && r < s->n_ranks; r++)
         if (step->is_here[r] && !protect(s, step->ranks[r].keys, step->ranks[r].n_keys, is_bounded))

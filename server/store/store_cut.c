@@ -12,6 +12,7 @@ struct StoreCut {
     Store *store;
     bool only_touched;
     uint32_t generation;
+    size_t most_copy_bytes; /* of the widest table's row */
     GuardTerms terms[SCHEMA_MAX_TABLES];
     CopyBudget budget;
     Copies copies[SCHEMA_MAX_TABLES];
@@ -42,6 +43,8 @@ static void guard_table(StoreCut *cut, int table) {
     size_t copy_bytes = sizeof(RowCopy) + t->shape.row_reals * sizeof(real);
     uint32_t n_rows = 0;
     t->generation = cut->generation;
+    if (copy_bytes > cut->most_copy_bytes)
+        cut->most_copy_bytes = copy_bytes;
     cut->terms[table] = (GuardTerms){.shape = t->shape,
                                      .generation = cut->generation,
                                      .base = cut->only_touched ? cut->store->base : 0,
@@ -97,6 +100,11 @@ void store_cut_end(StoreCut **out, bool is_base) {
 
 bool store_cut_is_read(const StoreCut *cut) {
     return atomic_load_explicit(&cut->n_unread, memory_order_acquire) == 0;
+}
+
+bool store_cut_has_room(const StoreCut *cut, uint64_t n_rows) {
+    size_t used = atomic_load_explicit(&cut->budget.used_bytes, memory_order_relaxed), max = cut->budget.max_bytes;
+    return used < max && n_rows <= (max - used) / cut->most_copy_bytes;
 }
 
 StoreCutStats store_cut_stats(const StoreCut *cut) {

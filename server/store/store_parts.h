@@ -26,5 +26,7 @@ struct Store {
 
 /* Nothing needs protection any more. The store's thread. */
 bool store_cut_is_read(const StoreCut *cut);
+/* A copy of each of n rows, of whatever tables, would fit. The store's thread. */
+bool store_cut_has_room(const StoreCut *cut, uint64_t n_rows);
 
 #endif
