@@ -11,12 +11,14 @@
 #include "deploy/config_arguments.h"
 
 enum { KEY_HISTORY = 256, KEY_ROUNDS, KEY_YARDSTICK, KEY_GIB, KEY_CUTS, KEY_DIR };
+enum { GROUP_STEP = 1, GROUP_SNAPSHOT, GROUP_EITHER, N_GROUPS };
 
 typedef struct BenchArguments {
     const struct Benchmark *what;
     ConfigArguments config;
     BenchStepOptions step;
     BenchSnapshotOptions snapshot;
+    const char *given[N_GROUPS]; /* an option of the group, or NULL */
 } BenchArguments;
 
 /* ---- the benchmarks --------------------------------------------------------------------------------------------- */
@@ -32,9 +34,10 @@ static Err run_snapshot(const Config *config, const BenchArguments *a) {
 typedef struct Benchmark {
     const char *name;
     Err (*run)(const Config *config, const BenchArguments *a);
+    int foreign; /* the group of options that it does not have */
 } Benchmark;
 
-static const Benchmark BENCHMARKS[] = {{"step", run_step}, {"snapshot", run_snapshot}};
+static const Benchmark BENCHMARKS[] = {{"step", run_step, GROUP_SNAPSHOT}, {"snapshot", run_snapshot, GROUP_STEP}};
 
 static const Benchmark *find_benchmark(struct argp_state *state, const char *name) {
     for (size_t i = 0; i < sizeof BENCHMARKS / sizeof *BENCHMARKS; i++)
@@ -46,6 +49,24 @@ static const Benchmark *find_benchmark(struct argp_state *state, const char *nam
 
 /* ---- the command line ------------------------------------------------------------------------------------------- */
 
+static const struct argp_option ARGUMENTS[] = {
+    {NULL, 0, NULL, 0, "step:", GROUP_STEP},
+    {"data", 'd', "DIR", 0, "Batches of this prepared data set (default: made up)", GROUP_STEP},
+    {"batch", 'b', "N", 0, "Instances in a batch (train.batch)", GROUP_STEP},
+    {"seconds", 't', "S", 0, "Length of a round (default 5)", GROUP_STEP},
+    {"rounds", KEY_ROUNDS, "N", 0, "Rounds, each followed by the yardstick (default 3)", GROUP_STEP},
+    {"history", KEY_HISTORY, "N", 0, "Mean length of made-up histories (default 10)", GROUP_STEP},
+    {"yardstick", KEY_YARDSTICK, "COMMAND", 0,
+     "Compare with a command whose last line of output holds \"speed N instances/s\"", GROUP_STEP},
+    {NULL, 0, NULL, 0, "snapshot:", GROUP_SNAPSHOT},
+    {"gib", KEY_GIB, "N", 0, "GiB of rows with their moments (default 0.25)", GROUP_SNAPSHOT},
+    {"cuts", KEY_CUTS, "N", 0, "Snapshots (default 10)", GROUP_SNAPSHOT},
+    {"dir", KEY_DIR, "DIR", 0, "Where they are written, and deleted (default: the current directory)", GROUP_SNAPSHOT},
+    {NULL, 0, NULL, 0, "Either:", GROUP_EITHER},
+    {"json", 'j', NULL, 0, "Print one JSON object a line", GROUP_EITHER},
+    {0},
+};
+
 static double positive(struct argp_state *state, const char *option, const char *text) {
     char *end;
     double x = strtod(text, &end);
@@ -54,9 +75,31 @@ static double positive(struct argp_state *state, const char *option, const char 
     return x;
 }
 
+static int count(struct argp_state *state, const char *option, const char *text) {
+    char *end;
+    long n = strtol(text, &end, 10);
+    if (end == text || *end || n < 1 || n > 1000000)
+        argp_error(state, "--%s is \"%s\", expected a whole number from 1 to a million", option, text);
+    return (int)n;
+}
+
+static void note_option(BenchArguments *a, int key) {
+    for (const struct argp_option *o = ARGUMENTS; o->doc; o++)
+        if (o->name && o->key == key)
+            a->given[o->group] = o->name;
+}
+
+static void check(const BenchArguments *a, struct argp_state *state) {
+    if (!a->what)
+        find_benchmark(state, "");
+    else if (a->given[a->what->foreign])
+        argp_error(state, "bench %s has no --%s", a->what->name, a->given[a->what->foreign]);
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state) {
     BenchArguments *a = state->input;
     static char batch[64];
+    note_option(a, key);
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &a->config;
@@ -75,7 +118,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         a->step.mean_history = positive(state, "history", arg);
         return 0;
     case KEY_ROUNDS:
-        a->step.rounds = (int)positive(state, "rounds", arg);
+        a->step.rounds = count(state, "rounds", arg);
         return 0;
     case KEY_YARDSTICK:
         a->step.yardstick = arg;
@@ -84,7 +127,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         a->snapshot.gib = positive(state, "gib", arg);
         return 0;
     case KEY_CUTS:
-        a->snapshot.cuts = (int)positive(state, "cuts", arg);
+        a->snapshot.cuts = count(state, "cuts", arg);
         return 0;
     case KEY_DIR:
         a->snapshot.dir = arg;
@@ -98,31 +141,12 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         a->what = find_benchmark(state, arg);
         return 0;
     case ARGP_KEY_END:
-        if (!a->what)
-            find_benchmark(state, "");
+        check(a, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
-
-static const struct argp_option ARGUMENTS[] = {
-    {NULL, 0, NULL, 0, "step:", 1},
-    {"data", 'd', "DIR", 0, "Batches of this prepared data set (default: made up)", 1},
-    {"batch", 'b', "N", 0, "Instances in a batch (train.batch)", 1},
-    {"seconds", 't', "S", 0, "Length of a round (default 5)", 1},
-    {"rounds", KEY_ROUNDS, "N", 0, "Rounds, each followed by the yardstick (default 3)", 1},
-    {"history", KEY_HISTORY, "N", 0, "Mean length of made-up histories (default 10)", 1},
-    {"yardstick", KEY_YARDSTICK, "COMMAND", 0,
-     "Compare with a command whose last line of output holds \"speed N instances/s\"", 1},
-    {NULL, 0, NULL, 0, "snapshot:", 2},
-    {"gib", KEY_GIB, "N", 0, "GiB of rows with their moments (default 0.25)", 2},
-    {"cuts", KEY_CUTS, "N", 0, "Snapshots (default 10)", 2},
-    {"dir", KEY_DIR, "DIR", 0, "Where they are written, and deleted (default: the current directory)", 2},
-    {NULL, 0, NULL, 0, "Either:", 3},
-    {"json", 'j', NULL, 0, "Print one JSON object a line", 3},
-    {0},
-};
 
 int cmd_bench(int argc, char **argv) {
     BenchArguments a = {.config.is_optional = true,

@@ -46,3 +46,26 @@ step() {
     [ "$status" -ne 0 ]
     [[ "$output" =~ /nonexistent ]]
 }
+
+# refused ARGUMENTS PATTERN: with code 2 and this sentence
+refused() {
+    run "$MANGROVE" bench $1
+    [ "$status" -eq 2 ] && [[ $output == *"$2"* ]] || { echo "$status: $output"; false; }
+}
+
+@test "bench counts rounds and cuts in whole numbers from 1 on" {
+    for n in 0 0.5 -1 1e3 ""; do
+        refused "step --rounds=$n" "--rounds is \"$n\", expected a whole number from 1"
+        refused "snapshot --cuts=$n" "--cuts is \"$n\", expected a whole number from 1"
+    done
+}
+
+@test "bench refuses the options of another benchmark by their names" {
+    for option in gib=1 cuts=3 dir=.; do
+        refused "step --$option" "bench step has no --${option%=*}"
+        refused "--$option step" "bench step has no --${option%=*}"
+    done
+    for option in data=. batch=3 seconds=1 rounds=1 history=4 yardstick=true; do
+        refused "snapshot --$option" "bench snapshot has no --${option%=*}"
+    done
+}
