@@ -169,8 +169,11 @@ static const struct argp_option OPTIONS[] = {
     {"table", 't', "NAME", 0, "This table alone", 0},
     {"row", 'r', "ID", 0, "Print this row of the table with all its columns", 0},
     {"name", 'n', "NAME", 0, "The same, of the item or user of this name", 0},
-    {"rows", 'f', "FILE", 0, "The same for many: ids, or with --data names, one a line (-: stdin)", 0},
-    {"data", 'd', "DIR", 0, "The prepared data set that knows the names (default: the configuration's)", 0},
+    {"rows", 'f', "FILE", 0, "The same for many, one a line (-: stdin): ids, or, with --data, names", 0},
+    {"data", 'd', "DIR", 0,
+     "The prepared data set that knows the names (default for --name: the configuration's); the lines of --rows are "
+     "then names alone",
+     0},
     {"json", 'j', NULL, 0, "One JSON object, or one for each row", 0},
     {0},
 };

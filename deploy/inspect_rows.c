@@ -24,7 +24,7 @@ typedef struct Inspection {
     RowNames *names;
     SnapshotRows *rows;
     uint64_t n_absent;
-    char absent[128]; /* the first */
+    char *absent; /* the first, as name_text.h spells it */
 } Inspection;
 
 /* ---- a row ---------------------------------------------------------------------------------------------------- */
@@ -60,7 +60,7 @@ static void print_row(const Inspection *in, const SnapshotRow *row) {
 
 static void note_absent(Inspection *in, const char *asked) {
     if (in->n_absent++ == 0)
-        snprintf(in->absent, sizeof in->absent, "%s", asked);
+        in->absent = name_text_spelled(asked, NAME_LINE);
 }
 
 static void show(Inspection *in, uint64_t id, const char *asked) {
@@ -81,10 +81,16 @@ static bool read_id(const char *text, uint64_t *id) {
     return isdigit((unsigned char)*text) && !*end && errno == 0;
 }
 
+/* A name may look like an id, so what is asked for is never taken for the other. */
+static bool asks_by_name(const InspectRows *what) {
+    return what->name || (what->file && what->data_dir);
+}
+
 static void show_asked(Inspection *in, const char *asked) {
     uint64_t id;
-    bool is_known = in->names && !in->what->row && row_names_find(in->names, &in->schema, in->table, asked, &id);
-    if (is_known || (!in->what->name && read_id(asked, &id)))
+    bool is_known =
+        asks_by_name(in->what) ? row_names_find(in->names, &in->schema, in->table, asked, &id) : read_id(asked, &id);
+    if (is_known)
         show(in, id, asked);
     else
         note_absent(in, asked);
@@ -147,6 +153,7 @@ Err inspect_rows(const Snapshot *s, const InspectRows *what) {
         e = show_all(in);
     snapshot_rows_close(&in->rows);
     row_names_close(&in->names);
+    free(in->absent);
     free(in);
     return e;
 }

@@ -11,8 +11,8 @@ typedef struct InspectRows {
     const char *table;
     const char *row;      /* an id; one of row, name and file is given, the others are NULL */
     const char *name;     /* of an item or a user */
-    const char *file;     /* a list of them, one a line: of names where data_dir is given, else, or where there is no
-                             such name, of ids; "-": stdin; names as name_text.h spells them */
+    const char *file;     /* a list, one a line: of names, as name_text.h spells them, where data_dir is given, else of
+                             ids; "-": stdin */
     const char *data_dir; /* NULL: for a name the data set that the configuration tells */
     bool is_json;         /* a line per row: {"table", "row", "name", "values": [..], "m.A": [..], ..}; what is not a
                              number is null */

@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "common/log.h"
+
 typedef struct CodeRange {
     uint32_t first, last;
 } CodeRange;
@@ -46,6 +48,18 @@ void name_text_write(FILE *out, const char *name, NameText kind) {
                 fprintf(out, "\\x%02x", s[i]);
         s += n ? n : 1;
     }
+}
+
+char *name_text_spelled(const char *name, NameText kind) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        log_die(ERR_MEMORY, "no memory for a name");
+    name_text_write(out, name, kind);
+    if (fclose(out))
+        log_die(ERR_MEMORY, "no memory for a name");
+    return text;
 }
 
 size_t name_text_read(char *text, size_t length) {

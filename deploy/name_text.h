@@ -13,6 +13,8 @@ typedef enum NameText { NAME_LINE, NAME_WORD } NameText; /* a word holds no whit
 /* Errors stay in the stream. */
 void name_text_write(FILE *out, const char *name, NameText kind);
 
+char *name_text_spelled(const char *name, NameText kind); /* the same as a text; caller frees */
+
 /* In place; the new length. A backslash that begins no \xHH stands for itself. */
 size_t name_text_read(char *text, size_t length);
 
