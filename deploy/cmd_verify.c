@@ -39,11 +39,11 @@ static void print_check(const SnapshotCheck *c) {
 static void print_json(const SnapshotCheck *c) {
     json_t *faults = json_array();
     for (size_t i = 0; i < c->n_faults; i++)
-        json_array_append_new(faults, json_output_text(c->faults[i]));
-    json_t *json = json_pack("{s:o, s:s, s:I, s:I, s:f, s:f, s:b, s:o, s:o}", "snapshot", json_output_text(c->dir),
+        json_array_append_new(faults, json_output_spelled(c->faults[i]));
+    json_t *json = json_pack("{s:o, s:s, s:I, s:I, s:f, s:f, s:b, s:o, s:o}", "snapshot", json_output_spelled(c->dir),
                              "verdict", verdict_name(c->verdict), "files", (json_int_t)c->n_files, "bytes",
                              (json_int_t)c->n_bytes, "seconds", (double)c->elapsed_us / 1e6, "gb_per_s", rate_of(c),
-                             "evaluated", (int)c->is_evaluated, "base", json_output_text(c->base), "faults", faults);
+                             "evaluated", (int)c->is_evaluated, "base", json_output_spelled(c->base), "faults", faults);
     json_output_line(json, JSON_DOUBLE_DIGITS);
 }
 

@@ -1,8 +1,10 @@
 #include "deploy/json_output.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "common/log.h"
+#include "deploy/name_text.h"
 
 void json_output_line(json_t *json, int n_digits) {
     if (!json)
@@ -16,4 +18,14 @@ void json_output_line(json_t *json, int n_digits) {
 json_t *json_output_text(const char *text) {
     json_t *json = text ? json_string(text) : NULL;
     return json ? json : json_null();
+}
+
+json_t *json_output_spelled(const char *text) {
+    json_t *json = text ? json_string(text) : json_null();
+    if (json)
+        return json;
+    char *spelled = name_text_spelled(text, NAME_LINE);
+    json = json_string(spelled);
+    free(spelled);
+    return json;
 }

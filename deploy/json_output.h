@@ -11,5 +11,7 @@ void json_output_line(json_t *json, int n_digits);
 
 /* null for NULL and for what is not UTF-8: paths and names need not be. */
 json_t *json_output_text(const char *text);
+/* null for NULL alone; what is not UTF-8 as name_text.h spells it. */
+json_t *json_output_spelled(const char *text);
 
 #endif

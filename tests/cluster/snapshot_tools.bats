@@ -51,6 +51,14 @@ $LAST: ok, * files, * GB, * GB/s, evaluated"
     expect 0 "*: ok, *"
 }
 
+@test "verify --json tells a fault whatever bytes are in its path" {
+    local copy="$BATS_TEST_TMPDIR/"$'odd\xff'
+    cp -r "$FIRST" "$copy"
+    rm "$copy/server-0.A.safetensors"
+    run mangrove verify "$copy" --json
+    expect 5 '*odd\\\\xff"*"faults":\["*odd\\\\xff/server-0.A.safetensors: the manifest names it*'
+}
+
 @test "verify takes a lost manifest for corrupt, an unfinished snapshot of a run not, and other directories for neither" {
     cp -r "$RUN" "$COPY"
     rm "$COPY/snapshots/epoch-0002/manifest.json"
