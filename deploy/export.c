@@ -19,7 +19,7 @@ typedef struct Export {
     int tables[SCHEMA_MAX_TABLES]; /* (n_tables) chosen, in the schema */
     int n_tables;
     RowNames *names; /* NULL where no table needs a data set for its names */
-    ExportDir dir;
+    NewDirectory dir;
     json_t *written; /* export.json's "tables" */
 } Export;
 
@@ -159,8 +159,8 @@ static Err write_all(Export *x, ExportReport *report) {
     if (!err)
         err = write_manifest(x);
     if (!err)
-        err = export_dir_commit(&x->dir);
-    export_dir_end(&x->dir);
+        err = new_directory_commit(&x->dir, directory_remove);
+    new_directory_end(&x->dir);
     return err;
 }
 

@@ -1,7 +1,6 @@
 /* The directory of a prepared data set. */
 #include "worker/data/outdir.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,9 +10,9 @@
 
 #include "common/files.h"
 #include "common/log.h"
+#include "common/new_directory.h"
 #include "worker/data/datafile.h"
 
-enum { MAX_DIR = PATH_MAX - 128, MAX_TEMP = MAX_DIR + 32 };
 static const char MANIFEST[] = "manifest.json";
 
 static Err check_old(const char *dir) {
@@ -26,8 +25,8 @@ static Err check_old(const char *dir) {
 
 Err outdir_check(const char *dir, bool force) {
     struct stat info;
-    if (strlen(dir) == 0 || strlen(dir) > MAX_DIR)
-        return err_fail(ERR_USAGE, "--out needs a path of 1 to %d bytes", MAX_DIR);
+    if (strlen(dir) == 0 || strlen(dir) > NEW_DIRECTORY_MAX)
+        return err_fail(ERR_USAGE, "--out needs a path of 1 to %d bytes", NEW_DIRECTORY_MAX);
     if (lstat(dir, &info))
         return OK;
     if (!force)
@@ -97,57 +96,22 @@ static Err write_files(const DataSource *s, const char *dir) {
         free(targets[d]);
     if (err)
         return err;
-    char path[PATH_MAX], *text = manifest_text(s, hashes, sizes);
+    char path[NEW_DIRECTORY_PATH + sizeof MANIFEST], *text = manifest_text(s, hashes, sizes);
     snprintf(path, sizeof path, "%s/%s", dir, MANIFEST);
     err = write_file_durably(path, text, strlen(text));
     free(text);
     return err;
 }
 
-/* An earlier data set steps aside and comes back if the new one cannot take its place. */
-static Err move_into_place(const char *temp, const char *dir) {
-    char old[MAX_TEMP];
-    snprintf(old, sizeof old, "%s.old.%d", dir, (int)getpid());
-    bool has_old = rename(dir, old) == 0;
-    if (rename(temp, dir)) {
-        int code = errno;
-        if (has_old && rename(old, dir))
-            log_warn("the earlier data set is now in %s", old);
-        return err_fail(ERR_IO, "cannot rename %s to %s: %s", temp, dir, strerror(code));
-    }
-    if (has_old)
-        remove_data_set(old);
-    return sync_directory_of(dir);
-}
-
-static Err make_temp(const char *dir, char temp[MAX_TEMP]) {
-    char parent[PATH_MAX];
-    snprintf(parent, sizeof parent, "%s", dir);
-    char *slash = strrchr(parent, '/');
-    if (slash && slash != parent) {
-        *slash = 0;
-        Err err = make_directories(parent);
-        if (err)
-            return err;
-    }
-    snprintf(temp, MAX_TEMP, "%s.tmp.%d", dir, (int)getpid());
-    if (mkdir(temp, 0777))
-        return err_fail(ERR_IO, "cannot make the directory %s: %s", temp, strerror(errno));
-    return OK;
-}
-
 Err outdir_write(const DataSource *source) {
-    char dir[MAX_DIR + 1], temp[MAX_TEMP];
-    snprintf(dir, sizeof dir, "%s", source->options->out_dir);
-    for (size_t n = strlen(dir); n > 1 && dir[n - 1] == '/'; n--)
-        dir[n - 1] = 0;
-    Err err = make_temp(dir, temp);
-    if (err)
-        return err;
-    err = write_files(source, temp);
+    NewDirectory d;
+    Err err = new_directory_name(&d, source->options->out_dir);
     if (!err)
-        err = move_into_place(temp, dir);
-    if (err)
-        remove_data_set(temp);
+        err = new_directory_make(&d);
+    if (!err)
+        err = write_files(source, d.temp);
+    if (!err)
+        err = new_directory_commit(&d, remove_data_set);
+    new_directory_end(&d);
     return err;
 }
