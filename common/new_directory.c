@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,7 +15,7 @@
 
 enum { FILE_PATH = NEW_DIRECTORY_PATH + 512 };
 
-static const char MARK[] = ".tmp.";
+static const char MARK[] = ".mangrove-tmp.";
 
 void directory_remove(const char *directory) {
     char path[FILE_PATH];
@@ -26,6 +28,35 @@ void directory_remove(const char *directory) {
         closedir(entries);
     rmdir(directory);
 }
+
+/* ---- what died ---- */
+
+/* Of this process's number too: it is just beginning. */
+static bool is_dead(long pid) {
+    return pid == getpid() || (kill((pid_t)pid, 0) && errno == ESRCH);
+}
+
+/* NAME.mangrove-tmp.PID of a process that is not there. */
+static bool is_left_over(const char *entry, const char *name) {
+    size_t n = strlen(name);
+    char *end;
+    if (strncmp(entry, name, n) || strncmp(entry + n, MARK, sizeof MARK - 1))
+        return false;
+    long pid = strtol(entry + n + sizeof MARK - 1, &end, 10);
+    return *end == 0 && pid > 0 && pid <= INT32_MAX && is_dead(pid);
+}
+
+static void remove_left_overs(const char *parent, const char *name) {
+    char path[FILE_PATH];
+    DIR *entries = opendir(parent);
+    for (struct dirent *e; entries && (e = readdir(entries));)
+        if (is_left_over(e->d_name, name) && snprintf(path, sizeof path, "%s/%s", parent, e->d_name) < (int)sizeof path)
+            directory_remove(path);
+    if (entries)
+        closedir(entries);
+}
+
+/* ---- the protocol ---- */
 
 Err new_directory_name(NewDirectory *d, const char *path) {
     *d = (NewDirectory){0};
@@ -50,6 +81,7 @@ Err new_directory_make(NewDirectory *d) {
     }
     if (err)
         return err;
+    remove_left_overs(parent, slash ? slash + 1 : d->path);
     snprintf(d->temp, sizeof d->temp, "%.*s%s%d", NEW_DIRECTORY_MAX, d->path, MARK, (int)getpid());
     if (mkdir(d->temp, 0777) == 0)
         return OK;

@@ -1,5 +1,5 @@
 /* A directory that is written beside its place and renamed into it: there it is whole or as before. Beside means
- * PATH.tmp.PID. The directory that stood at the place steps
+ * PATH.mangrove-tmp.PID; who finds one whose process has died removes it. The directory that stood at the place steps
  * aside to PATH.old.PID first. */
 #ifndef MANGROVE_COMMON_NEW_DIRECTORY_H
 #define MANGROVE_COMMON_NEW_DIRECTORY_H
@@ -15,7 +15,7 @@ typedef struct NewDirectory {
 
 /* Sets the path. ERR_USAGE where it is empty or too long; there is nothing to end then. */
 Err new_directory_name(NewDirectory *d, const char *path) MUST_CHECK;
-/* Makes temp, and the place's parent where it is missing. ERR_IO. */
+/* Makes temp, and the place's parent where it is missing; removes what dead processes left. ERR_IO. */
 Err new_directory_make(NewDirectory *d) MUST_CHECK;
 /* temp, whose files are synced, takes the place; remove_old(directory) what stood there. On ERR_IO it stands there
  * still, or a warning says where. */
