@@ -22,7 +22,6 @@ static void begin_reports(Scheduler *s) {
 
 void cut_begin(Scheduler *s, CutReason reason) {
     s->cut.reason = reason;
-    s->cut.n_marks = 0;
     scheduler_enter(s, PHASE_CUTTING);
     enter(s, CUT_DRAIN);
 }
@@ -132,14 +131,13 @@ static bool repair(Scheduler *s) {
 
 static bool wait_for_saving(Scheduler *s) {
     uint32_t n_done = reports_count(s, reports_first_server(s));
-    if (s->saving.state != SAVING_NOTHING)
+    if (saving_is_under_way(s))
         return false;
-    if (!s->config->snapshot.enabled || n_done == 0 || saving_is_current(s, n_done)) {
+    if (!s->config->snapshot.enabled || s->saving.state == SAVING_LATE || n_done == 0 ||
+        saving_is_current(s, n_done)) {
         saving_skip(s, n_done);
         complete(s);
-    } else if (++s->cut.n_marks > MAX_MARKS)
-        scheduler_end(s, ERR_TIMEOUT, "the servers did not come to one state in %d tries", MAX_MARKS);
-    else {
+    } else {
         saving_begin(s, s->cut.reason == CUT_EPOCH, n_done);
         enter(s, CUT_MARK);
     }
@@ -169,9 +167,11 @@ static bool wait_for_marks(Scheduler *s) {
 }
 
 static bool wait_for_commit(Scheduler *s) {
-    if (s->saving.state != SAVING_NOTHING)
+    if (saving_is_under_way(s))
         return false;
-    if (s->saving.is_doomed)
+    if (s->saving.is_doomed && s->saving.n_refused >= MAX_MARKS)
+        scheduler_end(s, ERR_TIMEOUT, "%s", s->saving.failure);
+    else if (s->saving.is_doomed)
         begin_reports(s);
     else
         complete(s);

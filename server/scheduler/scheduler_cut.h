@@ -5,7 +5,7 @@
 #include "server/scheduler/scheduler_members.h"
 
 enum {
-    MAX_MARKS = 100,     /* tries of one cut */
+    MAX_MARKS = 100,     /* tries of one snapshot */
     STEPS_OF_PIECE = 64, /* LEASE_STEPS */
 };
 
@@ -29,8 +29,7 @@ typedef enum CutStep {
 typedef struct CutState {
     CutReason reason;
     CutStep step;
-    uint32_t n_marks; /* of this cut */
-    uint64_t round;   /* of reports: only those count that answer it */
+    uint64_t round; /* of reports: only those count that answer it */
 } CutState;
 
 void cut_begin(Scheduler *s, CutReason reason);

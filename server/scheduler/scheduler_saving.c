@@ -2,7 +2,8 @@
  * Training goes on meanwhile, so what the manifest needs of the moment of the cut is kept here.
  *
  *   NOTHING --saving_begin: MARK--> FILES --all have written--> MANIFEST --committed--> NOTHING
- *                                   FILES --a server refused, or could not write--> NOTHING */
+ *                                   FILES --a server refused, or could not write--> NOTHING
+ *   FILES --a server has not written in time--> LATE --it has answered--> NOTHING */
 #include "server/scheduler/scheduler_saving.h"
 
 #include <assert.h>
@@ -86,14 +87,18 @@ bool saving_is_due(const Scheduler *s) {
     const SnapshotConfig *c = &s->config->snapshot;
     if (!c->enabled || v->state != SAVING_NOTHING)
         return false;
-    return has_pending_request(s) || (c->every_s && s->clock_ms - v->tried_ms >= (uint64_t)c->every_s * 1000) ||
-           is_due_by_steps(s);
+    return v->is_due_again || has_pending_request(s) ||
+           (c->every_s && s->clock_ms - v->tried_ms >= (uint64_t)c->every_s * 1000) || is_due_by_steps(s);
 }
 
 bool saving_is_current(const Scheduler *s, uint32_t n_done) {
     const SavedState *last = &s->saving.last;
     bool is_end_of_previous = last->is_epoch_end && last->epoch + 1 == s->epoch && n_done == 0;
     return last->cut && ((last->epoch == s->epoch && last->n_done == n_done) || is_end_of_previous);
+}
+
+bool saving_is_under_way(const Scheduler *s) {
+    return s->saving.state == SAVING_FILES || s->saving.state == SAVING_MANIFEST;
 }
 
 static void note_try(Scheduler *s, uint32_t n_done) {
@@ -108,8 +113,11 @@ void saving_answer(Scheduler *s) {
 
 void saving_skip(Scheduler *s, uint32_t n_done) {
     note_try(s, n_done);
+    s->saving.is_due_again = false;
     if (saving_is_current(s, n_done))
         saving_answer(s);
+    else if (s->saving.state == SAVING_LATE)
+        move_requests(s, REQUEST_PENDING, REQUEST_FAILED, s->saving.failure);
     else
         move_requests(s, REQUEST_PENDING, REQUEST_FAILED, "nothing has been trained yet");
 }
@@ -185,7 +193,8 @@ void saving_begin(Scheduler *s, bool is_epoch_end, uint32_t n_done) {
     }
     clear_answers(s);
     move_requests(s, REQUEST_PENDING, REQUEST_WRITING, "");
-    v->is_doomed = false;
+    v->n_refused = v->is_due_again ? v->n_refused : 0;
+    v->is_doomed = v->is_due_again = false;
     v->begun_ms = s->clock_ms;
     v->asked_ms = 0;
     v->state = SAVING_FILES;
@@ -215,7 +224,8 @@ void saving_on_marked(Scheduler *s, Member *server, Message *m) {
 void saving_on_written(Scheduler *s, Member *server, Message *m) {
     Saving *v = &s->saving;
     ServerAnswers *a = &server->answers;
-    if (v->state != SAVING_FILES || m->written.cut != v->number || a->is_refused || a->is_written)
+    bool is_awaited = v->state == SAVING_FILES || v->state == SAVING_LATE;
+    if (!is_awaited || m->written.cut != v->number || a->is_refused || a->is_written)
         return;
     a->is_written = a->is_marked = true;
     a->has_failed = m->written.is_ok != 1;
@@ -300,35 +310,77 @@ static void ask(Scheduler *s) {
             send_mark(s, server);
 }
 
-static bool collect_files(Scheduler *s) {
+/* A server was not in the state that all had reported: a matter of time, so it is tried again, but not for ever. */
+static void retry(Scheduler *s) {
     Saving *v = &s->saving;
-    const Member *server, *waited = NULL;
-    bool has_failed = false;
-    for (uint32_t i = 0; (server = members_next(s, ROLE_SERVER, &i));) {
-        v->is_doomed = v->is_doomed || server->answers.is_refused;
-        has_failed = has_failed || server->answers.has_failed;
-        if (!server->answers.is_refused && !server->answers.is_written)
-            waited = server;
+    if (++v->n_refused >= MAX_MARKS) {
+        snprintf(v->failure, sizeof v->failure, "the servers did not come to one state in %d tries", MAX_MARKS);
+        fail(s);
+        return;
     }
-    if (waited) {
-        ask(s);
-        if (s->clock_ms - v->begun_ms >= (waited->answers.is_marked ? WRITE_MS : ANSWER_MS))
-            scheduler_end(s, ERR_TIMEOUT, "%s at %s has not written its part of the snapshot in time", waited->name,
-                          waited->endpoint);
-        return false;
+    v->is_due_again = true;
+    move_requests(s, REQUEST_WRITING, REQUEST_PENDING, "");
+    give_up(s);
+}
+
+/* Whoever does not even mark does not live. One that writes is let be: its disk is slow, or hangs. */
+static void on_late(Scheduler *s, const Member *server) {
+    Saving *v = &s->saving;
+    if (!server->answers.is_marked) {
+        scheduler_end(s, ERR_TIMEOUT, "%s at %s has not marked its rows for a snapshot within %d s", server->name,
+                      server->endpoint, ANSWER_MS / 1000);
+        return;
     }
-    if (v->is_doomed) {
-        move_requests(s, REQUEST_WRITING, REQUEST_PENDING, "");
-        give_up(s);
-    } else if (has_failed)
+    snprintf(v->failure, sizeof v->failure, "%s at %.200s has not written its part of %.200s within %d minutes",
+             server->name, server->endpoint, v->now.dir, WRITE_MS / 60000);
+    fail(s);
+    v->state = SAVING_LATE;
+}
+
+/* It has had its time for what it has not answered yet. */
+static bool is_late(const Scheduler *s, const Member *server) {
+    return s->clock_ms - s->saving.begun_ms >= (server->answers.is_marked ? WRITE_MS : ANSWER_MS);
+}
+
+static void close_files(Scheduler *s, bool has_failed) {
+    if (s->saving.state == SAVING_LATE)
+        s->saving.state = SAVING_NOTHING;
+    else if (s->saving.is_doomed)
+        retry(s);
+    else if (has_failed)
         fail(s);
     else
         commit(s);
+}
+
+static bool collect_files(Scheduler *s) {
+    Saving *v = &s->saving;
+    const Member *server, *late = NULL;
+    bool is_waiting = false, has_failed = false;
+    for (uint32_t i = 0; (server = members_next(s, ROLE_SERVER, &i));) {
+        const ServerAnswers *a = &server->answers;
+        v->is_doomed = v->is_doomed || a->is_refused;
+        has_failed = has_failed || a->has_failed;
+        if (a->is_refused || a->is_written)
+            continue;
+        is_waiting = true;
+        if (is_late(s, server) && (!late || !a->is_marked))
+            late = server;
+    }
+    if (!is_waiting)
+        close_files(s, has_failed);
+    else {
+        ask(s);
+        if (!late || v->state == SAVING_LATE)
+            return false;
+        on_late(s, late);
+    }
     return true;
 }
 
 bool saving_advance(Scheduler *s) {
-    return s->saving.state == SAVING_FILES && s->phase < PHASE_ENDING && collect_files(s);
+    bool is_awaited = s->saving.state == SAVING_FILES || s->saving.state == SAVING_LATE;
+    return is_awaited && s->phase < PHASE_ENDING && collect_files(s);
 }
 
 void saving_end(Scheduler *s, const char *sentence) {

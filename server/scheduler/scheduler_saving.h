@@ -14,6 +14,7 @@ typedef enum SavingState {
     SAVING_NOTHING,
     SAVING_FILES,    /* MARK was said: servers mark, then write */
     SAVING_MANIFEST, /* env.commit is under way */
+    SAVING_LATE,     /* given up, but a server still writes: nobody marks until it has answered */
 } SavingState;
 
 /* A state of the tables that all servers shared. Within an epoch bits are only ever set: equal numbers, equal bits. */
@@ -49,6 +50,8 @@ typedef struct Saving {
     uint64_t number;             /* of the last MARK, never used twice */
     uint64_t begun_ms, asked_ms; /* of this try: since when, and when servers were last asked (0: not yet) */
     bool is_doomed;              /* a server refused: what the others write is of no use */
+    bool is_due_again;           /* likewise, and it is to be tried again */
+    uint32_t n_refused;          /* tries of one snapshot that were refused */
     SavedState now, base;        /* being saved; the full one that it goes on from (cut 0: it is full itself) */
     SavedState last, full;       /* the last one committed; the last full one (cut 0: the next one is full) */
     uint32_t n_since_full;
@@ -69,10 +72,11 @@ void saving_restored(Scheduler *s, bool is_full);
 bool saving_is_due(const Scheduler *s);
 /* The state that all servers have just reported is on disk, in saving.last. */
 bool saving_is_current(const Scheduler *s, uint32_t n_done);
-/* MARK to all, for the state that they have just reported; nothing is being saved. */
+bool saving_is_under_way(const Scheduler *s);
+/* MARK to all, for the state that they have just reported; state SAVING_NOTHING. */
 void saving_begin(Scheduler *s, bool is_epoch_end, uint32_t n_done);
 Marks saving_marks(const Scheduler *s);
-/* Nothing is to be saved: the state is on disk, or there is none. */
+/* Nothing is to be saved: the state is on disk, or there is none, or a server still writes what was given up. */
 void saving_skip(Scheduler *s, uint32_t n_done);
 /* Whoever has asked for a snapshot gets the last one: nothing was trained since. */
 void saving_answer(Scheduler *s);

@@ -114,7 +114,7 @@ static json_t *snapshot_status(const Scheduler *s, uint64_t peer) {
     for (int i = 0; i < MAX_REQUESTS; i++)
         n_pending += v->requests[i].peer && v->requests[i].state == REQUEST_PENDING;
     json_t *o = json_pack("{s:I, s:s, s:b, s:I, s:s}", "number", (json_int_t)v->last.cut, "dir", v->last.dir, "writing",
-                          v->state != SAVING_NOTHING, "pending", (json_int_t)n_pending, "failure", v->failure);
+                          saving_is_under_way(s), "pending", (json_int_t)n_pending, "failure", v->failure);
     if (o && own)
         json_object_set_new(o, "request", json_pack("{s:s, s:s}", "state", STATES[own->state], "text", own->text));
     return o ? o : json_object(); /* a directory's name that is no UTF-8 */

@@ -432,22 +432,80 @@ static void mark_is_repeated_until_it_is_answered(void **state) {
     world_free(w);
 }
 
-static void a_server_that_never_writes_ends_the_run(void **state) {
+/* Minutes in which servers and worker live, and nothing that is sent matters. */
+static void pass_minutes(World *w, int n) {
+    for (int i = 0; i < n * 3; i++) {
+        pass_ms(w, 20000, EVERYBODY);
+        for (int type = 0; type < MESSAGE_PULL; type++)
+            if (type != MESSAGE_FINISH && type != MESSAGE_LEASE)
+                forget(w, (MessageType)type);
+    }
+}
+
+static void a_server_that_writes_too_long_costs_the_snapshot_and_holds_up_the_next(void **state) {
     (void)state;
     Message lease;
     World *w = world_saving(&lease);
     hold_writes(w, true);
     cut(w, &lease, 2);
-    say_written(w, SERVER, marked_cut(w), true);
-    forget(w, MESSAGE_LEASE); /* or it would expire */
-    pass_ms(w, 20000, EVERYBODY);
-    for (int i = 0; i < 90 && !w->n_finished; i++) {
-        pass_ms(w, 20000, EVERYBODY);
-        for (int type = 0; type < MESSAGE_PULL; type++)
-            if (type != MESSAGE_FINISH)
-                forget(w, (MessageType)type);
+    uint64_t number = marked_cut(w);
+    say_written(w, SERVER, number, true);
+    w->config.cluster.lease_s = 1 << 20;
+    expect_sent(w, MESSAGE_LEASE, WORKER);
+    expect_request(w, MESSAGE_SNAPSHOT_ASK, CONTROL, "pending", "");
+    pass_minutes(w, 31);
+    expect_none(w, MESSAGE_FINISH, 0);
+    assert_int_equal(w->n_commits, 0);
+    forget(w, MESSAGE_LEASE_REVOKE);
+    pass_ms(w, 9000, EVERYBODY);
+    expect_none(w, MESSAGE_MARK, SERVER);
+    say_written(w, SERVER + 1, number, true);
+    assert_int_equal(w->n_commits, 0); /* it was given up */
+    hold_writes(w, false);
+    ask(w, WORKER);
+    forget(w, MESSAGE_LEASE);
+    run_until_idle(w);
+    assert_true(w->n_commits > 0 && w->committed_cut > number);
+    world_free(w);
+}
+
+static void a_server_that_never_marks_ends_the_run_though_another_writes(void **state) {
+    (void)state;
+    for (uint64_t mute = SERVER; mute < SERVER + 2; mute++) {
+        Message lease;
+        World *w = world_saving(&lease);
+        hold_writes(w, true);
+        fake(w, mute)->is_mute = true;
+        cut(w, &lease, 2);
+        answer_all_reports(w, mute);
+        serve(w);
+        pass_minutes(w, 2);
+        expect_finish(w, WORKER, ERR_TIMEOUT, mute == SERVER ? "server-0" : "server-1");
+        world_free(w);
     }
-    expect_finish(w, WORKER, ERR_TIMEOUT, "server-1");
+}
+
+static void a_refused_snapshot_that_fell_due_is_tried_again_but_not_for_ever(void **state) {
+    (void)state;
+    Message lease;
+    World *w = world_saving(&lease);
+    w->servers[1].refuses_mark = true;
+    expect_request(w, MESSAGE_SNAPSHOT_ASK, CONTROL, "pending", "");
+    push_some(w, &lease, 2);
+    give_back(w, WORKER, &lease);
+    serve(w);
+    Message m;
+    int n_tries = 0;
+    while (take(w, MESSAGE_LEASE_REVOKE, WORKER, &m)) { /* no time passes: only what was refused is due */
+        end_lease(w, WORKER, m.lease_revoke.lease, false);
+        ask(w, WORKER);
+        serve(w);
+    }
+    for (; take(w, MESSAGE_RESUME, SERVER, &m); message_free(&m))
+        n_tries++;
+    assert_int_equal(n_tries, 100);
+    expect_none(w, MESSAGE_FINISH, 0);
+    expect_request(w, MESSAGE_STATUS_ASK, CONTROL, "failed", "100 tries");
     world_free(w);
 }
 
@@ -529,7 +587,9 @@ int main(void) {
         cmocka_unit_test(a_failed_write_is_told_and_training_goes_on),
         cmocka_unit_test(a_refused_mark_costs_the_try_not_the_request),
         cmocka_unit_test(mark_is_repeated_until_it_is_answered),
-        cmocka_unit_test(a_server_that_never_writes_ends_the_run),
+        cmocka_unit_test(a_server_that_writes_too_long_costs_the_snapshot_and_holds_up_the_next),
+        cmocka_unit_test(a_server_that_never_marks_ends_the_run_though_another_writes),
+        cmocka_unit_test(a_refused_snapshot_that_fell_due_is_tried_again_but_not_for_ever),
         cmocka_unit_test(every_kth_is_full_and_those_between_go_on_from_it),
         cmocka_unit_test(after_a_failure_the_next_one_is_full),
     };
