@@ -82,7 +82,12 @@ static void stop_as_asked(Scheduler *s) {
 
 /* The epoch is complete; once it is evaluated the next one comes. */
 static bool advance_evaluating(Scheduler *s) {
-    const Evaluation *e = &s->evaluation;
+    Evaluation *e = &s->evaluation;
+    if (s->is_stopping && !e->is_committed && s->config->snapshot.enabled) {
+        e->standing = e->standing_before; /* the snapshot's epoch will be evaluated anew */
+        cut_begin(s, CUT_STOP);
+        return true;
+    }
     if (s->is_stopping) {
         scheduler_end(s, s->stop.code, "%.250s after epoch %u, before its evaluation%s%.400s", s->stop.sentence,
                       s->epoch, e->is_committed ? "; the state is in " : "",

@@ -129,11 +129,15 @@ static bool repair(Scheduler *s) {
     return true;
 }
 
+static bool is_untrained(const Scheduler *s, uint32_t n_done) {
+    return s->epoch == 1 && n_done == 0;
+}
+
 static bool wait_for_saving(Scheduler *s) {
     uint32_t n_done = reports_count(s, reports_first_server(s));
     if (saving_is_under_way(s))
         return false;
-    if (!s->config->snapshot.enabled || s->saving.state == SAVING_LATE || n_done == 0 ||
+    if (!s->config->snapshot.enabled || s->saving.state == SAVING_LATE || is_untrained(s, n_done) ||
         saving_is_current(s, n_done)) {
         saving_skip(s, n_done);
         complete(s);

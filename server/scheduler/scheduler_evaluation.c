@@ -45,6 +45,7 @@ void evaluation_begin(Scheduler *s) {
     Evaluation *e = &s->evaluation;
     e->pass++;
     e->is_complete = false;
+    e->standing_before = e->standing;
     e->result = (EpochResult){.epoch = s->epoch};
     reports_losses(s, &e->result);
     lease_book_clear(&s->book);

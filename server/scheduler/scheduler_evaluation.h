@@ -24,6 +24,7 @@ typedef struct Evaluation {
     EpochResult result;
     bool is_judged[N_DOMAINS]; /* validation ranked, test wanted or not */
     Standing standing;         /* of the domains that are judged; before, of the epoch before */
+    Standing standing_before;  /* as it was when the evaluation began */
     bool is_committed;         /* the epoch's snapshot, saving.last */
     bool is_complete;
 } Evaluation;

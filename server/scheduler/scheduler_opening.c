@@ -173,6 +173,12 @@ static void check_time(Scheduler *s, const Member *waited) {
                       s->epoch, ANSWER_MS / 1000);
 }
 
+/* The epoch before could not be saved: a stop then has this one opened, and saves the state before its first step. */
+static bool is_unsaved(const Scheduler *s) {
+    bool is_loading = is_resumed(s) && s->epoch == s->start.epoch;
+    return s->config->snapshot.enabled && s->epoch > 1 && !is_loading && !saving_is_current(s, 0);
+}
+
 static void stop(Scheduler *s) {
     const SavedState *last = &s->saving.last;
     scheduler_end(s, s->stop.code, "%.250s, before epoch %u began%s%.400s", s->stop.sentence, s->epoch,
@@ -181,7 +187,7 @@ static void stop(Scheduler *s) {
 
 bool opening_advance(Scheduler *s) {
     const Member *server, *waited = NULL;
-    if (s->is_stopping) {
+    if (s->is_stopping && !is_unsaved(s)) {
         stop(s);
         return true;
     }

@@ -122,6 +122,56 @@ static void a_stop_in_the_evaluation_ends_the_run(void **state) {
     world_free(w);
 }
 
+/* The end of epoch 1 could not be saved. */
+static World *world_unsaved(void) {
+    World *w = world_started(1, 1);
+    w->servers[0].fails_to_write = true;
+    train_and_cut(w);
+    assert_int_equal(w->n_commits, 0);
+    w->servers[0].fails_to_write = false;
+    return w;
+}
+
+static void a_stop_in_the_evaluation_saves_an_epoch_that_could_not_be_saved(void **state) {
+    (void)state;
+    World *w = world_unsaved();
+    Message lease = expect(w, MESSAGE_LEASE, WORKER);
+    scheduler_on_stop(w->s, w->now_ms);
+    end_lease(w, WORKER, lease.lease.lease, false);
+    message_free(&lease);
+    serve(w);
+    expect_end(w, ERR_STOPPED);
+    assert_int_equal(w->n_commits, 1);
+    assert_string_equal(w->committed_dir, "/run/snapshots/epoch-0001");
+    world_free(w);
+}
+
+static void a_stop_before_the_first_step_saves_an_epoch_that_could_not_be_saved(void **state) {
+    (void)state;
+    for (int is_open = 0; is_open < 2; is_open++) {
+        World *w = world_unsaved();
+        Message lease = {0};
+        while (w->n_results == 0) {
+            lease = expect(w, MESSAGE_LEASE, WORKER);
+            work(w, WORKER, &lease);
+            message_free(&lease);
+        }
+        if (is_open) {
+            serve(w);
+            lease = expect(w, MESSAGE_LEASE, WORKER);
+        }
+        scheduler_on_stop(w->s, w->now_ms);
+        if (is_open)
+            end_lease(w, WORKER, lease.lease.lease, false);
+        message_free(&lease);
+        serve(w);
+        expect_end(w, ERR_STOPPED);
+        assert_int_equal(w->n_commits, 1);
+        assert_string_equal(w->committed_dir, "/run/snapshots/epoch-0002-step-000000");
+        world_free(w);
+    }
+}
+
 static void a_stop_while_joining_ends_the_run(void **state) {
     (void)state;
     World *w = world_new(1, 1);
@@ -263,6 +313,8 @@ int main(void) {
         cmocka_unit_test(a_stop_before_anything_was_trained_writes_nothing),
         cmocka_unit_test(a_stop_in_the_cut_of_an_epoch_lets_it_end),
         cmocka_unit_test(a_stop_in_the_evaluation_ends_the_run),
+        cmocka_unit_test(a_stop_in_the_evaluation_saves_an_epoch_that_could_not_be_saved),
+        cmocka_unit_test(a_stop_before_the_first_step_saves_an_epoch_that_could_not_be_saved),
         cmocka_unit_test(a_stop_while_joining_ends_the_run),
         cmocka_unit_test(a_second_stop_ends_at_once),
         cmocka_unit_test(stop_asked_by_message_is_a_stop_however_often_it_is_heard),
