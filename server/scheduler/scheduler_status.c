@@ -106,10 +106,14 @@ static json_t *member_status(const Scheduler *s, const Member *m) {
 }
 
 /* Of the last one that is complete, of the one that is being written, and of the request of whoever asks. */
-static json_t *snapshot_status(const Scheduler *s, uint64_t peer) {
+static json_t *snapshot_status(const Scheduler *s, uint64_t peer, MessageType question) {
     static const char *const STATES[] = {"pending", "writing", "committed", "failed"};
     const Saving *v = &s->saving;
+    static const SnapshotRequest REFUSED = {.state = REQUEST_FAILED,
+                                            .text = "too many requests are open: ask again when one has its answer"};
     const SnapshotRequest *own = saving_request(s, peer);
+    if (!own && question == MESSAGE_SNAPSHOT_ASK)
+        own = &REFUSED;
     uint32_t n_pending = 0;
     for (int i = 0; i < MAX_REQUESTS; i++)
         n_pending += v->requests[i].peer && v->requests[i].state == REQUEST_PENDING;
@@ -120,7 +124,7 @@ static json_t *snapshot_status(const Scheduler *s, uint64_t peer) {
     return o ? o : json_object(); /* a directory's name that is no UTF-8 */
 }
 
-static json_t *status_json(const Scheduler *s, uint64_t peer) {
+static json_t *status_json(const Scheduler *s, uint64_t peer, MessageType question) {
     const Standing *standing = &s->evaluation.standing;
     SchedulerProgress p = progress_of(s);
     json_t *members = json_array();
@@ -133,11 +137,11 @@ static json_t *status_json(const Scheduler *s, uint64_t peer) {
                      p.instances_per_s, "loss", "A", p.loss[DOMAIN_A], "B", p.loss[DOMAIN_B], "best_epoch",
                      (json_int_t)standing->best_epoch[DOMAIN_A], (json_int_t)standing->best_epoch[DOMAIN_B], "stale",
                      (json_int_t)standing->stale[DOMAIN_A], (json_int_t)standing->stale[DOMAIN_B], "members", members,
-                     "snapshot", snapshot_status(s, peer));
+                     "snapshot", snapshot_status(s, peer, question));
 }
 
 void status_answer(Scheduler *s, uint64_t peer, const Message *ask) {
-    json_t *status = status_json(s, peer);
+    json_t *status = status_json(s, peer, ask->type);
     char *text = status ? json_dumps(status, JSON_COMPACT) : NULL;
     Message *m = scheduler_message(s, MESSAGE_STATUS);
     m->sequence = ask->sequence;

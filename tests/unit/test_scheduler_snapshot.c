@@ -344,7 +344,8 @@ static void a_list_of_requests_forgets_the_answered_ones_first(void **state) {
     push_some(w, &lease, 1);
     for (uint64_t i = 0; i < 16; i++)
         expect_request(w, MESSAGE_SNAPSHOT_ASK, CONTROL + i, "pending", "");
-    expect_request(w, MESSAGE_SNAPSHOT_ASK, CONTROL + 16, "", ""); /* full: it asks again */
+    expect_request(w, MESSAGE_SNAPSHOT_ASK, CONTROL + 16, "failed", "too many requests");
+    expect_request(w, MESSAGE_STATUS_ASK, CONTROL + 16, "", "");
     give_back(w, WORKER, &lease);
     serve(w);
     expect_request(w, MESSAGE_SNAPSHOT_ASK, CONTROL + 16, "pending", "");
