@@ -70,8 +70,8 @@ void scheduler_on_tick(Scheduler *s, uint64_t now_ms);
 /* result not OK: err_message() says why; the run goes on without the snapshot. */
 void scheduler_on_committed(Scheduler *s, Err result, uint64_t now_ms);
 void scheduler_on_ranked(Scheduler *s, const RankJob *job, const RankingMetrics *metrics, uint64_t now_ms);
-/* A signal: finish the steps in hand, cut, snapshot, end with ERR_STOPPED. Called again: end at once; STOP_ASK before it
- * does not count. */
+/* A signal: finish the steps in hand, cut, snapshot, end with ERR_STOPPED. Called again: end at once; STOP_ASK does not
+ * count. */
 void scheduler_on_stop(Scheduler *s, uint64_t now_ms);
 /* The peer broke the protocol below the messages, or did not read: it has been dropped. */
 void scheduler_on_fault(Scheduler *s, uint64_t peer, const char *sentence, uint64_t now_ms);

@@ -11,9 +11,9 @@
  *   scheduler_status.c      STATUS, progress
  *
  * DESIGN. Messages and ticks only write down facts; scheduler_advance() then looks at the facts and moves on as far as
- * they allow, so it does not matter in which order they came, or whether an effect is answered at once or later. Servers
- * are asked until they answer. All deadlines are measured on clock_ms, which ticks advance by at
- * most a second each: a scheduler that was stopped blames nobody for it. */
+ * they allow, so it does not matter in which order they came, or whether an effect is answered at once or later.
+ * Servers are asked until they answer. Deadlines are measured on clock_ms, which ticks advance by at most a second
+ * each: a scheduler that was stopped blames nobody for it. */
 #ifndef MANGROVE_SERVER_SCHEDULER_SCHEDULER_PARTS_H
 #define MANGROVE_SERVER_SCHEDULER_SCHEDULER_PARTS_H
 
@@ -79,8 +79,7 @@ struct Scheduler {
     bool is_sync;
     uint64_t now_ms, tick_ms, clock_ms, phase_ms, ask_ms; /* ask_ms: when questions are due again */
     Phase phase;
-    bool is_advancing, is_stopping, is_signalled; /* is_signalled: by scheduler_on_stop, not by STOP_ASK alone */
-    bool is_viewed;                               /* servers are ready, workers have the view */
+    bool is_advancing, is_stopping, is_signalled, is_viewed; /* signalled: not by STOP_ASK; viewed: by workers */
     uint32_t epoch;
     uint64_t map; /* version, 0 before the view */
     uint16_t slots[N_SLOTS];

@@ -256,7 +256,7 @@ static void another_directory_begins_a_branch_and_leaves_the_run_alone(void **st
     assert_int_equal(n_lines(&r, NULL), 2);
     assert_true(exists(&r, "snapshots/epoch-0003/manifest.json"));
     run_record_close(&record);
-    assert_int_equal(run_record_open(&record, &config, r.s->config_text, start), OK); /* nothing was trained: once more */
+    assert_int_equal(run_record_open(&record, &config, r.s->config_text, start), OK); /* nothing was trained */
     assert_int_equal(n_lines(&r, config.run_dir), 1);
     EpochResult next = result_of(2);
     assert_int_equal(run_record_write_epoch(record, &next, NULL), OK);
