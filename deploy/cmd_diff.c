@@ -217,15 +217,17 @@ static const struct argp_option OPTIONS[] = {
 
 int cmd_diff(int argc, char **argv) {
     DiffArguments a = {.n_top = DEFAULT_TOP};
-    const struct argp argp = {OPTIONS,
-                              parse,
-                              "BEFORE AFTER",
-                              "Compares the rows of two snapshots, table by table: how many were added, removed, "
-                              "changed and left as they were, how far they moved (2-norm of the difference of their "
-                              "values), and which moved farthest. The exit code is 0 whether or not they differ.",
-                              NULL,
-                              NULL,
-                              NULL};
+    const struct argp argp = {
+        OPTIONS,
+        parse,
+        "SNAPSHOT|RUN_DIR SNAPSHOT|RUN_DIR",
+        "Compares the rows of two snapshots, the first with the second, table by table: how many were added, removed, "
+        "changed and left as they were, how far they moved (2-norm of the difference of their "
+        "values), and which moved farthest. RUN_DIR stands for the run's newest "
+        "snapshot. The exit code is 0 whether or not they differ.",
+        NULL,
+        NULL,
+        NULL};
     argp_err_exit_status = err_exit_code(ERR_USAGE);
     argp_parse(&argp, argc, argv, 0, NULL, &a);
     Err e = diff(&a);

@@ -135,7 +135,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 }
 
 static const struct argp_option OPTIONS[] = {
-    {"data", 'd', "DIR", 0, "The prepared data set of the training", 0},
+    {"data", 'd', "DIR", 0, "The prepared data set of the training, or one made from it with prepare --base", 0},
     {"protocol", 'p', "warm|all|paper", 0,
      "Targets and candidates (default: the training's eval.protocol, of published files paper)", 0},
     {"split", 't', "valid|test", 0, "Which instances (default: test)", 0},
@@ -150,10 +150,9 @@ static const struct argp_option OPTIONS[] = {
 };
 
 static const char ABOUT[] =
-    "Prints the ranking metrics of snapshots side by side, with the rules that are blind to the user below them. A "
-    "run's "
-    "directory stands for its best snapshots: each domain is read from that of its best validation epoch. Needs no "
-    "cluster."
+    "Prints the ranking metrics of snapshots side by side, with the rules that are blind to the user below them. "
+    "RUN_DIR stands for the run's best snapshots: each domain is read from that of its best validation epoch, which "
+    "need not be the newest. Needs no cluster."
     "\v"
     "Protocols:\n"
     "  warm   positives and candidates that training has seen, ties counted by their expectation\n"
@@ -168,14 +167,14 @@ static const char ABOUT[] =
     "the SNAPSHOT, or, without one, in item_vocab.tsv and user_vocab.tsv; protocol warm keeps the positives whose "
     "candidates all are known.\n"
     "\n"
-    "A line of JSON: snapshot, model, backbone_only, published, split, protocol, draws, seed where they apply; A and "
-    "B: n, "
-    "the metrics, epoch, probes, and groups with the same for each length of history (\"<=10\", .. \">50\"). The "
+    "A line of JSON: snapshot, model, backbone_only, data and trained_on (the data sets' fingerprints), published, "
+    "split, protocol, draws, seed where they apply; A and B: n, the metrics, epoch, probes, and groups with the same "
+    "for each length of history (\"<=10\", .. \">50\"). The "
     "unknown-item probe gives {\"mean\", \"sd\"} of each metric.";
 
 int cmd_evaluate(int argc, char **argv) {
     Arguments a = {.options = {.protocol = -1, .split = SPLIT_TEST, .n_draws = DEFAULT_DRAWS, .seed = 1}};
-    const struct argp argp = {OPTIONS, parse, "[SNAPSHOT...]", ABOUT, NULL, NULL, NULL};
+    const struct argp argp = {OPTIONS, parse, "[SNAPSHOT|RUN_DIR...]", ABOUT, NULL, NULL, NULL};
     argp_err_exit_status = err_exit_code(ERR_USAGE);
     argp_parse(&argp, argc, argv, 0, NULL, &a);
     Err err = a.n_dirs ? evaluate_snapshots(&a) : probe_published(&a);

@@ -3,8 +3,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/log.h"
+#include "common/work.h"
 #include "deploy/commands.h"
 #include "deploy/export.h"
 
@@ -41,6 +43,11 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
             argp_error(state, "at most %d tables", SCHEMA_MAX_TABLES);
         o->tables[o->n_tables++] = arg;
         return 0;
+    case 'b':
+        if (strcmp(arg, "A") && strcmp(arg, "B"))
+            argp_error(state, "--best is A or B, not \"%s\"", arg);
+        o->best_of = *arg - 'A' + DOMAIN_A;
+        return 0;
     case 'i':
         o->items_path = arg;
         return 0;
@@ -68,19 +75,21 @@ static const struct argp_option OPTIONS[] = {
     {"to", 'f', "FORMAT", 0, "npy, safetensors, vec (word2vec's text) or tsv", 0},
     {"data", 'd', "DIR", 0, "The prepared data set that has the items' names (default: the training's data.dir)", 0},
     {"table", 't', "NAME", 0, "A table, may be repeated (default: the item tables)", 0},
+    {"best", 'b', "A|B", 0, "Of a run, the snapshot of this domain's best validation epoch, not the newest", 0},
     {"items", 'i', "FILE", 0, "Only the items named in this file, one a line, in its order", 0},
     {0},
 };
 
 int cmd_export(int argc, char **argv) {
-    ExportOptions o = {0};
+    ExportOptions o = {.best_of = -1};
     const struct argp argp = {
         OPTIONS,
         parse,
         "SNAPSHOT|RUN_DIR",
         "Writes a snapshot's tables with the names of their rows, one file per table, rows of all servers merged in "
-        "the order of ids. A run's directory stands for its newest snapshot. In text files \\xHH is a byte of a name "
-        "that could not stand there itself.",
+        "the order of ids. RUN_DIR stands for the run's newest snapshot; with --best for that of a domain's best "
+        "validation epoch, which is what evaluate and recommend read. In text files \\xHH is a byte of a name that "
+        "could not stand there itself.",
         NULL,
         NULL,
         NULL};

@@ -184,7 +184,8 @@ int cmd_inspect(int argc, char **argv) {
                               parse,
                               "SNAPSHOT|RUN_DIR",
                               "Shows what is in a snapshot: where it comes from, its tables and how long their rows "
-                              "are, its metrics. Of a run it lists the snapshots and shows the newest. Rows are "
+                              "are, its metrics. RUN_DIR stands for the run's newest snapshot, and the others "
+                              "are listed. Rows are "
                               "printed with nine digits, which give each float back; all that is shown has been "
                               "verified.",
                               NULL,

@@ -76,7 +76,7 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
 }
 
 static const struct argp_option OPTIONS[] = {
-    {"data", 'd', "DIR", 0, "The prepared data set of the training", 0},
+    {"data", 'd', "DIR", 0, "The prepared data set of the training, or one made from it with prepare --base", 0},
     {"domain", 'm', "A|B", 0, "Whose items are recommended, and whose history is looked at", 0},
     {"user", 'u', "NAME", 0, "For a user of the data set", 1},
     {"history", KEY_HISTORY, "ITEM,ITEM,...", 0, "For whoever did this: items of the domain, oldest first", 1},
@@ -99,8 +99,10 @@ int cmd_recommend(int argc, char **argv) {
         "Prints the best items of a domain for a user: rank, item and score, separated by tabs; with --users the "
         "user's name before them. Every candidate is scored by the model as it is evaluated: the score is its logit. "
         "Candidates are the items that occur in the domain's events of the data set; equal scores are ordered by item "
-        "id. A user's history are all of its events in the domain, of which the model looks at the most recent. A "
-        "run's directory stands for the snapshot of the domain's best validation epoch. Needs no cluster.",
+        "id. A user's history are all of its events in the domain, of which the model looks at the most recent. "
+        "RUN_DIR "
+        "stands for the snapshot of the domain's best validation epoch, which need not be the newest. Needs no "
+        "cluster.",
         NULL,
         NULL,
         NULL};

@@ -164,12 +164,21 @@ static Err write_all(Export *x, ExportReport *report) {
     return err;
 }
 
+static Err choose_snapshot(const ExportOptions *o, char chosen[SNAPSHOT_CHOICE_PATH]) {
+    if (o->best_of < 0)
+        return snapshot_choose_newest(o->source, chosen);
+    Err err = snapshot_choose_best(o->source, o->best_of, chosen);
+    if (!err && !strcmp(chosen, o->source))
+        err = err_fail(ERR_USAGE, "--best chooses among a run's snapshots, and %s is a snapshot", o->source);
+    return err;
+}
+
 Err export_run(const ExportOptions *options, ExportReport *report) {
     Export *x = must_calloc(1, sizeof *x);
     x->options = options;
     x->written = json_array();
     *report = (ExportReport){0};
-    Err err = snapshot_choose_newest(options->source, report->snapshot);
+    Err err = choose_snapshot(options, report->snapshot);
     if (!err)
         err = snapshot_open(&x->snapshot, report->snapshot);
     if (!err)

@@ -9,7 +9,8 @@
 #include "deploy/export_format.h"
 
 typedef struct ExportOptions {
-    const char *source;     /* a snapshot, or a run: its newest */
+    const char *source;     /* a snapshot, or a run */
+    int best_of;            /* domain: a run's snapshot is that of its best epoch; -1: the newest */
     const char *out_dir;    /* new, empty, or an earlier export */
     const char *data_dir;   /* the prepared data set of the names; NULL: the training's */
     const char *items_path; /* NULL: all */

@@ -93,6 +93,20 @@ refuses() {
     [ $n_partial -gt 0 ]
 }
 
+@test "--best takes the snapshot that evaluate reads for a domain, and only a run has one" {
+    local run=${TWO%/snapshots/*}
+    mangrove evaluate "$run" --data "$DATA" --json >"$BATS_TEST_TMPDIR/evaluated"
+    for domain in A B; do
+        epoch=$(sed "s/.*\"$domain\":{[^{]*\"epoch\":\([0-9]*\).*/\1/" "$BATS_TEST_TMPDIR/evaluated")
+        run mangrove export "$run" --best $domain --to npy --out "$OUT"
+        [ "$status" -eq 0 ] && [ "${lines[0]}" = "$run/snapshots/epoch-000$epoch -> $OUT" ] || { echo "$output"; false; }
+    done
+    run mangrove export "$TWO" --best A --to npy --out "$OUT"
+    [ "$status" -eq 2 ] && [[ $output == *"$TWO is a snapshot"* ]] || { echo "$output"; false; }
+    run mangrove export "$run" --best C --to npy --out "$OUT"
+    [ "$status" -eq 2 ]
+}
+
 @test "1,000 rows by name, from the Python package and from NumPy alone, are those that inspect prints" {
     item_names >"$BATS_TEST_TMPDIR/names"
     mangrove export "$TWO" --to npy --out "$OUT"
