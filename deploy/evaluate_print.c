@@ -1,5 +1,6 @@
 #include "deploy/evaluate_print.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -111,6 +112,14 @@ static const char *explanation(const Evaluated *e) {
     return "the rules of each domain know only which items are unknown";
 }
 
+/* What was trained on earlier data has not seen all that these hold. */
+static void print_newer_data(const Evaluated *e, const char *dir) {
+    if (e->data != e->trained_on)
+        printf("%s was trained on the data set %016" PRIx64 ", and is measured on %016" PRIx64
+               ", which was made from it\n",
+               dir, e->trained_on, e->data);
+}
+
 void evaluate_print_tables(const Evaluated *results, int n, const char *const *dirs, const EvaluateOptions *options) {
     const Page t = {.results = results, .n = n, .dirs = dirs, .with_groups = options->with_groups};
     if (options->published_dir)
@@ -119,7 +128,10 @@ void evaluate_print_tables(const Evaluated *results, int n, const char *const *d
            explanation(results));
     if (results->has_unknown)
         printf(" (%d draws of the rest)", options->n_draws);
-    printf("\n\n");
+    putchar('\n');
+    for (int i = 0; i < n && dirs; i++)
+        print_newer_data(&results[i], dirs[i]);
+    putchar('\n');
     for (int d = 0; d < N_DOMAINS; d++)
         print_domain(&t, d);
 }
@@ -187,12 +199,18 @@ static json_t *name_json(const char *name) {
     return json ? json : json_null();
 }
 
+static json_t *fingerprint_json(uint64_t fingerprint) {
+    return json_sprintf("%016" PRIx64, fingerprint);
+}
+
 void evaluate_print_json(const Evaluated *e, const char *dir, const EvaluateOptions *o) {
     json_t *json = json_object();
     if (dir) {
         json_object_set_new(json, "snapshot", name_json(dir));
         json_object_set_new(json, "model", json_string(e->model));
         json_object_set_new(json, "backbone_only", json_boolean(e->is_backbone));
+        json_object_set_new(json, "data", fingerprint_json(e->data));
+        json_object_set_new(json, "trained_on", fingerprint_json(e->trained_on));
     }
     if (o->published_dir)
         json_object_set_new(json, "published", name_json(o->published_dir));

@@ -114,6 +114,8 @@ static void describe(const Scoring *s, const EvaluateOptions *o, Evaluated *out)
     memcpy(out->model, config->model.name, sizeof out->model);
     out->is_backbone = config->model.backbone_only;
     out->eval = config->eval;
+    out->data = dataset_info(s->model->data)->fingerprint;
+    out->trained_on = snapshot_data(s->model->snapshot)->fingerprint;
     out->protocol = o->protocol >= 0   ? (EvalProtocol)o->protocol
                     : o->published_dir ? EVAL_PAPER
                                        : (EvalProtocol)config->eval.protocol;

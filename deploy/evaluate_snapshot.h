@@ -12,7 +12,7 @@
 #include "worker/data/unknown_probe.h"
 
 typedef struct EvaluateOptions {
-    const char *data_dir;      /* the prepared data set of the training */
+    const char *data_dir;      /* the prepared data set of the training, or one made from it with --base */
     const char *published_dir; /* published files to evaluate on; NULL: the data set */
     int protocol;              /* EvalProtocol; -1: the training's, of published files paper */
     Split split;
@@ -41,6 +41,7 @@ typedef struct Evaluated {
     bool is_backbone, has_unknown;
     EvalProtocol protocol;
     EvalConfig eval;
+    uint64_t data, trained_on; /* fingerprints; they differ where data_dir was made from the training's data */
     EvaluatedDomain domains[N_DOMAINS];
 } Evaluated;
 

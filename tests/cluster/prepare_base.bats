@@ -102,7 +102,10 @@ counts_add_up() {
         --base "$WORK/w0" >/dev/null
     make_config "$WORK/config.yaml" "$WORK/w0" "$WORK/run"
     mangrove train "$WORK/config.yaml" --local >/dev/null
-    mangrove evaluate "$WORK/run" --data "$WORK/w1" >/dev/null
+    mangrove evaluate "$WORK/run" --data "$WORK/w1" >"$WORK/newer.txt"
+    grep -q "^$WORK/run was trained on the data set [0-9a-f]*, and is measured on [0-9a-f]*, which" "$WORK/newer.txt"
+    mangrove evaluate "$WORK/run" --data "$WORK/w0" | grep -c "was trained on" | grep -qx 0
+    mangrove evaluate "$WORK/run" --data "$WORK/w1" --json >"$WORK/newer"
     mangrove recommend "$WORK/run" --data "$WORK/w1" --domain B --user "$(names "$WORK/w1" users | tail -n 1)" >/dev/null
     mangrove train "$WORK/config.yaml" --init "$WORK/run" --set data.dir="$WORK/w1" --set run.dir="$WORK/today" \
         --set train.seed=2 --set train.epochs=1 >/dev/null 2>"$WORK/err"
@@ -113,6 +116,8 @@ counts_add_up() {
 import json, sys
 line = json.loads(open(f"{sys.argv[1]}/today/metrics.jsonl").readline())
 again = json.load(open(f"{sys.argv[1]}/evaluated"))
+newer = json.load(open(f"{sys.argv[1]}/newer"))
+assert newer["trained_on"] != newer["data"] == again["data"] == again["trained_on"], (newer, again)
 assert [again[d]["wauc"] for d in "AB"] == [line[d]["valid"]["wauc"] for d in "AB"], (again, line)
 PYTHON
 }
