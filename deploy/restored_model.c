@@ -22,14 +22,17 @@ static Err check_data(const RestoredModel *m, const char *snapshot_dir, const ch
         data_dir, (unsigned long)dataset_info(m->data)->fingerprint, snapshot_dir, (unsigned long)want);
 }
 
-/* On newer data the tables may be longer; items that are new have their initial rows. */
+/* Nothing is trained, so no moments are kept. On newer data the tables may be longer; items that are new have their
+ * initial rows. */
 static Err open_store(RestoredModel *m) {
     const TrainConfig *train = &m->config.train;
     const SnapshotLoad how = {.restore = is_of_training(m) ? RESTORE_RESUME : RESTORE_INIT};
+    OptimizerConfig without_moments = m->config.optimizer;
+    without_moments.kind = OPTIMIZER_SGD;
     m->ranks = train->consistency == CONSISTENCY_SYNC ? (uint32_t)train->ranks : 1;
     Err err = derive_schema(NULL, &m->config, dataset_info(m->data), &m->schema);
     if (!err)
-        err = store_open(&m->store, &m->schema, &m->config.optimizer, snapshot_seed(m->snapshot), m->ranks);
+        err = store_open(&m->store, &m->schema, &without_moments, snapshot_seed(m->snapshot), m->ranks);
     return err ? err : snapshot_load_rows(m->snapshot, &m->schema, m->store, &how, NULL);
 }
 

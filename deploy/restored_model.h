@@ -18,9 +18,8 @@ typedef struct RestoredModel {
     uint32_t ranks; /* of the training: 1 unless it was sync */
 } RestoredModel;
 
-/* Every row is checked before it is used. ERR_DATA if data_dir holds neither the data set of the training nor
- * one made from it with --base; ERR_CORRUPT,
- * ERR_IO. A failure leaves *out NULL. */
+/* The store holds values alone. Every row is checked before it is used. ERR_DATA if data_dir holds neither the data set
+ * of the training nor one made from it with --base; ERR_CORRUPT, ERR_IO. A failure leaves *out NULL. */
 Err restored_model_open(RestoredModel **out, const char *snapshot_dir, const char *data_dir) MUST_CHECK;
 void restored_model_close(RestoredModel **m);
 
