@@ -158,7 +158,7 @@ static void *write_snapshot(void *ctx) {
     WriteJob *job = ctx;
     char *files;
     double start = now_s();
-    job->err = snapshot_write_tables(job->cut, &job->bench->schema, 0, job->bench->dir, &files);
+    job->err = snapshot_write_tables(job->cut, &job->bench->schema, 0, job->bench->dir, NULL, &files);
     job->seconds = now_s() - start;
     if (job->err)
         snprintf(job->sentence, sizeof job->sentence, "%s", err_message());

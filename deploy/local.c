@@ -109,7 +109,7 @@ static void load_rows(Local *l) {
 
 static void write_tables(Local *l) {
     char *files = NULL;
-    Err err = snapshot_write_tables(l->to_write, l->written_schema, 0, l->write_dir, &files);
+    Err err = snapshot_write_tables(l->to_write, l->written_schema, 0, l->write_dir, NULL, &files);
     if (err)
         log_error("the snapshot in %s was not written: %s", l->write_dir, err_message());
     l->to_write = NULL;

@@ -2,12 +2,13 @@
  *
  * DESIGN. One loop thread owns everything. Only snapshots are read and written elsewhere, on a pool thread: into a
  * store that nobody else knows yet, and from a cut of the store. A run that ends meanwhile waits for it before the
- * store is freed.
+ * store is freed; is_useless then has it stop short.
  */
 #include "server/server_shell.h"
 
 #include <inttypes.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,7 @@ typedef struct Shell {
     LoadJob loading;
     LoopTimer *retry; /* while pushes wait */
     bool is_writing, is_loading, is_finished, is_named;
+    atomic_bool is_useless; /* finished, for the thread that writes */
     Err code;
     char sentence[MESSAGE_TEXT], host[256];
 } Shell;
@@ -64,6 +66,7 @@ static void stop_when_idle(Shell *shell) {
 static void on_finished(void *ctx, Err code, const char *sentence) {
     Shell *shell = ctx;
     shell->is_finished = true;
+    atomic_store(&shell->is_useless, true);
     shell->code = code;
     snprintf(shell->sentence, sizeof shell->sentence, "%s", sentence);
     stop_when_idle(shell);
@@ -76,8 +79,9 @@ static void on_signal(void *ctx) {
 /* ---- snapshot files --------------------------------------------------------------------------------------------- */
 
 static void write_files(void *ctx) {
-    WriteJob *job = &((Shell *)ctx)->job;
-    job->result = snapshot_write_tables(job->cut, job->schema, job->rank, job->dir, &job->files);
+    Shell *shell = ctx;
+    WriteJob *job = &shell->job;
+    job->result = snapshot_write_tables(job->cut, job->schema, job->rank, job->dir, &shell->is_useless, &job->files);
     if (job->result)
         snprintf(job->sentence, sizeof job->sentence, "%.*s", MESSAGE_TEXT - 1, err_message());
 }

@@ -15,6 +15,9 @@
 #ifndef MANGROVE_SERVER_SNAPSHOT_SNAPSHOT_H
 #define MANGROVE_SERVER_SNAPSHOT_SNAPSHOT_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 #include "common/config.h"
 #include "common/datainfo.h"
 #include "common/err.h"
@@ -25,8 +28,9 @@
 
 /* A server's part: writes its files into dir (created if missing): temp, fsync, rename, fsync of the directory.
  * files_json: JSON text for the manifest (files and schema), caller frees. ERR_IO, also where dir is a committed
- * snapshot. On the cut's reader thread; a cut is written once. */
-Err snapshot_write_tables(StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir,
+ * snapshot. On the cut's reader thread; a cut is written once. useless (or NULL): set by another thread when nobody
+ * waits for the files any more; ends the writing soon with ERR_STOPPED, and from then on nothing is renamed. */
+Err snapshot_write_tables(StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir, atomic_bool *useless,
                           char **files_json) MUST_CHECK;
 
 /* The snapshot that a run was begun from. */

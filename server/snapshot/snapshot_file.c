@@ -8,32 +8,52 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include "common/log.h"
 
-static int open_temporary(const char *path, bool is_direct) {
-    return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | (is_direct ? O_DIRECT : 0), 0644);
+/* Nobody else's, even where two write the same snapshot: a process whose run has ended may not know it yet. */
+static Err name_temporary(SnapshotFile *f) {
+    uint64_t random;
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+        return err_fail(ERR_IO, "cannot get random bytes to name a file of a snapshot: %m");
+    size_t size = strlen(f->path) + sizeof ".tmp." + 16;
+    f->temp = must_alloc(size);
+    snprintf(f->temp, size, "%s.tmp.%016" PRIx64, f->path, random);
+    return OK;
+}
+
+static int open_temporary(const char *path, int flags) {
+    return open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | flags, 0644);
+}
+
+static Err create_temporary(SnapshotFile *f) {
+    Err err = name_temporary(f);
+    if (err)
+        return err;
+    f->target.fd = open_temporary(f->temp, O_DIRECT);
+    f->target.is_direct = f->target.fd >= 0;
+    if (f->target.fd < 0 && errno == EINVAL) { /* a file system that always goes through the cache */
+        unlink(f->temp);                       /* it may have made the name all the same */
+        f->target.fd = open_temporary(f->temp, 0);
+    }
+    return f->target.fd < 0 ? err_fail(ERR_IO, "cannot create %s: %m", f->temp) : OK;
 }
 
 Err snapshot_file_create(SnapshotFile *f, SnapshotDisk *disk, const char *path, uint64_t size) {
-    *f = (SnapshotFile){.disk = disk, .path = must_strdup(path), .size = size};
-    f->temp = must_alloc(strlen(path) + sizeof ".tmp");
-    sprintf(f->temp, "%s.tmp", path);
+    *f = (SnapshotFile){.disk = disk, .path = must_strdup(path), .size = size, .target.fd = -1};
     f->n_blocks = snapshot_file_blocks(size);
     f->hashes = must_alloc((f->n_blocks + 1) * sizeof *f->hashes);
-    f->target.fd = open_temporary(f->temp, true);
-    f->target.is_direct = f->target.fd >= 0;
-    if (f->target.fd < 0 && errno == EINVAL) /* of a file system that always goes through the cache */
-        f->target.fd = open_temporary(f->temp, false);
-    if (f->target.fd < 0) {
-        Err err = err_fail(ERR_IO, "cannot create %s: %m", f->temp);
+    Err err = create_temporary(f);
+    if (err) {
+        free(f->temp); /* not there, or not ours */
+        f->temp = NULL;
         snapshot_file_free(f);
-        return err;
     }
-    return OK;
+    return err;
 }
 
 static size_t block_bytes(const SnapshotFile *f, uint64_t number) {
@@ -82,8 +102,14 @@ bool snapshot_file_has_failed(const SnapshotFile *f) {
     return atomic_load_explicit(&f->target.error, memory_order_relaxed) != 0;
 }
 
+static void remove_temporary(SnapshotFile *f) {
+    unlink(f->temp);
+    free(f->temp);
+    f->temp = NULL;
+}
+
 /* Waits for the blocks, then for the disk, and closes. */
-static Err finish(SnapshotFile *f) {
+Err snapshot_file_finish(SnapshotFile *f) {
     int fd = f->target.fd, error = snapshot_disk_wait(f->disk, &f->target);
     f->target.fd = -1;
     Err err = error ? err_fail(ERR_IO, "cannot write %s: %s", f->temp, strerror(error)) : OK;
@@ -92,15 +118,20 @@ static Err finish(SnapshotFile *f) {
         err = err_fail(ERR_IO, "cannot write %s to the disk: %m", f->temp);
     if (close(fd) != 0 && !err)
         err = err_fail(ERR_IO, "cannot close %s: %m", f->temp);
+    if (err)
+        remove_temporary(f);
     return err;
 }
 
 Err snapshot_file_commit(SnapshotFile *f) {
-    Err err = finish(f);
-    if (!err && rename(f->temp, f->path) != 0)
+    Err err = OK;
+    assert(f->temp && f->target.fd < 0);
+    if (rename(f->temp, f->path) != 0) {
         err = err_fail(ERR_IO, "cannot rename %s to %s: %m", f->temp, f->path);
-    if (err)
-        unlink(f->temp);
+        remove_temporary(f);
+    }
+    free(f->temp);
+    f->temp = NULL;
     return err;
 }
 
@@ -108,13 +139,13 @@ void snapshot_file_free(SnapshotFile *f) {
     if (f->temp && f->target.fd >= 0) {
         snapshot_disk_wait(f->disk, &f->target);
         close(f->target.fd);
-        unlink(f->temp);
     }
+    if (f->temp)
+        remove_temporary(f);
     for (int i = 0; i < f->n_open; i++)
         snapshot_disk_drop(f->disk, f->blocks[i].bytes);
     free(f->blocks);
     free(f->path);
-    free(f->temp);
     free(f->hashes);
     *f = (SnapshotFile){.target.fd = -1};
 }

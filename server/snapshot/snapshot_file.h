@@ -22,23 +22,24 @@ typedef struct SnapshotBlock {
 typedef struct SnapshotFile { /* zeroed: not created */
     SnapshotDisk *disk;
     SnapshotTarget target;
-    char *path, *temp;
+    char *path, *temp; /* temp: NULL once it is gone or renamed */
     uint64_t size;
-    uint64_t *hashes; /* (n_blocks), valid after the commit */
+    uint64_t *hashes; /* (n_blocks), valid once it is finished */
     uint64_t n_blocks, n_full;
     SnapshotBlock *blocks; /* (block_capacity), n_open of them begun */
     int n_open, block_capacity;
 } SnapshotFile;
 
-/* Creates path.tmp for a file of this size. */
+/* Creates path.tmp.<16 random hex digits> for a file of this size. */
 Err snapshot_file_create(SnapshotFile *f, SnapshotDisk *disk, const char *path, uint64_t size) MUST_CHECK;
-/* Bytes [offset, offset + n) of the file, which were not put before. A failure shows in the commit, so that rows can be
+/* Bytes [offset, offset + n) of the file, which were not put before. A failure shows at the end, so that rows can be
  * streamed without a check for each, and soon in has_failed. */
 void snapshot_file_put(SnapshotFile *f, uint64_t offset, const void *data, size_t n);
 bool snapshot_file_has_failed(const SnapshotFile *f);
-/* Every byte has been put, or the file has failed. fsync (once: after a failed one nobody knows what is on the disk),
- * rename. The directory is the caller's to sync. On failure the temporary file is removed. size and hashes stay valid.
- */
+/* Every byte has been put, or the file has failed. fsync, once: after a failed one nobody knows what is on the disk. On
+ * failure the temporary file is removed. size and hashes stay valid. */
+Err snapshot_file_finish(SnapshotFile *f) MUST_CHECK;
+/* Of a finished file: rename. The directory is the caller's to sync. On failure the temporary file is removed. */
 Err snapshot_file_commit(SnapshotFile *f) MUST_CHECK;
 /* Removes a temporary file that was not committed; frees everything. */
 void snapshot_file_free(SnapshotFile *f);

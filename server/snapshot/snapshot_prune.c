@@ -106,7 +106,7 @@ Err snapshot_prune(const char *snapshots_dir, int keep, const uint32_t best_epoc
 /* ---- what is left of unfinished ones -------------------------------------------------------------------------- */
 
 static bool is_ours(const char *name, bool has_manifest) {
-    static const char *const TEMPORARY[] = {"server-*.safetensors.tmp", "manifest.json.tmp", "evaluation.json.tmp"};
+    static const char *const TEMPORARY[] = {"server-*.safetensors.tmp*", "manifest.json.tmp", "evaluation.json.tmp"};
     for (size_t i = 0; i < sizeof TEMPORARY / sizeof *TEMPORARY; i++)
         if (fnmatch(TEMPORARY[i], name, 0) == 0)
             return true;

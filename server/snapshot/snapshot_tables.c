@@ -27,6 +27,7 @@ typedef struct WriteJob {
     uint32_t rank; /* of the server */
     const char *dir;
     SnapshotDisk *disk;
+    atomic_bool *is_useless; /* or NULL */
 } WriteJob;
 
 /* Its rows are visited once; each number goes to where its column has got to. */
@@ -38,6 +39,14 @@ typedef struct TableFile {
     int n_columns;
     Column columns[1 + 2 * N_DOMAINS]; /* values, then the moments */
 } TableFile;
+
+static bool is_useless(const WriteJob *job) {
+    return job->is_useless && atomic_load_explicit(job->is_useless, memory_order_relaxed);
+}
+
+static Err give_up(const WriteJob *job) {
+    return err_fail(ERR_STOPPED, "the run ended before the files in %s were written", job->dir);
+}
 
 static void put_row(void *ctx, uint64_t key, const real *row) {
     TableFile *t = ctx;
@@ -107,9 +116,12 @@ static Err write_table(TableFile *t, const WriteJob *job, int number) {
     Err e = begin_file(t, job, slots, store_row_reals(store_cut_store(job->cut), number));
     if (e != OK)
         return e;
-    for (uint32_t slot = 0; slot < N_SLOTS && !snapshot_file_has_failed(&t->file); slot++)
+    for (uint32_t slot = 0; slot < N_SLOTS && !snapshot_file_has_failed(&t->file); slot++) {
+        if (is_useless(job))
+            return give_up(job);
         store_cut_visit(job->cut, number, slot, put_row, t);
-    return snapshot_file_has_failed(&t->file) ? snapshot_file_commit(&t->file) : OK; /* which says why */
+    }
+    return snapshot_file_has_failed(&t->file) ? snapshot_file_finish(&t->file) : OK; /* which says why */
 }
 
 static json_t *describe_file(const TableFile *t, uint32_t rank) {
@@ -132,13 +144,29 @@ static Err sync_directory(const char *dir) {
     return e;
 }
 
-/* The directory for a server's files. Those of a committed snapshot are not written over. */
-static Err begin_directory(const char *dir) {
-    Err e = make_directories(dir);
+/* Files of a committed snapshot are not written over. */
+static Err check_uncommitted(const char *dir) {
+    Err e = OK;
     char *manifest = snapshot_path(dir, "manifest.json");
-    if (e == OK && access(manifest, F_OK) == 0)
+    if (access(manifest, F_OK) == 0)
         e = err_fail(ERR_IO, "%s is there already: files of a committed snapshot are not written again", manifest);
     free(manifest);
+    return e;
+}
+
+/* The directory for a server's files. */
+static Err begin_directory(const char *dir) {
+    Err e = make_directories(dir);
+    return e == OK ? check_uncommitted(dir) : e;
+}
+
+/* Of all files, or of none where the run has ended by then: a run that goes on from an earlier snapshot may have
+ * written the same ones. */
+static Err rename_files(TableFile *tables, const WriteJob *job) {
+    Err e = is_useless(job) ? give_up(job) : check_uncommitted(job->dir);
+    for (int i = 0; i < job->schema->n_tables && e == OK; i++)
+        if (tables[i].table)
+            e = snapshot_file_commit(&tables[i].file);
     return e;
 }
 
@@ -151,19 +179,23 @@ static Err write_files(TableFile *tables, const WriteJob *job, json_t *files) {
     for (int i = 0; i < n && e == OK; i++) {
         if (!tables[i].table)
             continue;
-        e = snapshot_file_commit(&tables[i].file);
+        e = is_useless(job) ? give_up(job) : snapshot_file_finish(&tables[i].file);
         if (e == OK)
             json_array_append_new(files, describe_file(&tables[i], job->rank));
     }
+    if (e == OK)
+        e = rename_files(tables, job);
     for (int i = 0; i < n; i++)
         if (tables[i].table)
             snapshot_file_free(&tables[i].file);
     return e == OK ? sync_directory(job->dir) : e;
 }
 
-Err snapshot_write_tables(StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir, char **files_json) {
+Err snapshot_write_tables(StoreCut *cut, const Schema *schema, uint32_t rank, const char *dir, atomic_bool *useless,
+                          char **files_json) {
     TableFile *tables = must_calloc(SCHEMA_MAX_TABLES, sizeof *tables);
-    WriteJob job = {.cut = cut, .schema = schema, .rank = rank, .dir = dir, .disk = snapshot_disk_open()};
+    WriteJob job = {.cut = cut, .schema = schema, .rank = rank, .dir = dir, .is_useless = useless};
+    job.disk = snapshot_disk_open();
     json_t *files = json_array();
     *files_json = NULL;
     Err e = write_files(tables, &job, files);

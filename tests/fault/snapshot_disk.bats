@@ -22,7 +22,7 @@ n_epochs() { [ "$(wc -l <"$RUN/metrics.jsonl")" = "$1" ]; }
 every_directory_is_a_snapshot() {
     local dir
     for dir in "$RUN"/snapshots/*; do test -e "$dir/manifest.json" || { ls -R "$RUN/snapshots" && return 1; }; done
-    [ -z "$(find "$RUN" -name '*.tmp')" ]
+    [ -z "$(find "$RUN" -name '*.tmp*')" ]
 }
 export -f n_epochs every_directory_is_a_snapshot
 

@@ -138,7 +138,7 @@ static inline const char *snap_manifest(void) {
 /* Writes the rows of a store as a server's part. */
 static inline Err snap_tables(const Snap *s, Store *store, uint32_t rank, const char *dir, char **files) {
     StoreCut *cut = store_cut_begin(store, false, SIZE_MAX);
-    Err e = snapshot_write_tables(cut, &s->schema, rank, dir, files);
+    Err e = snapshot_write_tables(cut, &s->schema, rank, dir, NULL, files);
     store_cut_end(&cut, e == OK);
     return e;
 }

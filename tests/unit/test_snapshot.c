@@ -199,13 +199,12 @@ static void a_committed_snapshot_is_not_written_again(void **state) {
     snap_close(s);
 }
 
-static int count_files(const char *dir, const char *ending) {
+static int count_files(const char *dir, const char *part) {
     int n = 0;
     DIR *d = opendir(dir);
     assert_non_null(d);
     for (struct dirent *entry; (entry = readdir(d));)
-        n += strlen(entry->d_name) >= strlen(ending) &&
-             strcmp(entry->d_name + strlen(entry->d_name) - strlen(ending), ending) == 0;
+        n += strstr(entry->d_name, part) != NULL;
     closedir(d);
     return n;
 }
@@ -225,6 +224,20 @@ static void a_full_disk_is_an_error_and_leaves_no_temporary_file(void **state) {
     assert_int_equal(e, ERR_IO);
     assert_null(files);
     assert_int_equal(count_files(dir, ".tmp"), 0);
+    snap_close(s);
+}
+
+static void files_that_nobody_waits_for_are_given_up(void **state) {
+    (void)state;
+    Snap *s = snap_open();
+    char dir[128], *files;
+    atomic_bool is_useless = true;
+    snprintf(dir, sizeof dir, "%s/epoch-0001", s->root);
+    StoreCut *cut = store_cut_begin(s->whole, false, SIZE_MAX);
+    assert_int_equal(snapshot_write_tables(cut, &s->schema, 0, dir, &is_useless, &files), ERR_STOPPED);
+    store_cut_end(&cut, false);
+    assert_null(files);
+    assert_int_equal(count_files(dir, "server-0"), 0);
     snap_close(s);
 }
 
@@ -304,6 +317,7 @@ int main(void) {
         cmocka_unit_test(files_that_the_scheduler_does_not_see_are_not_committed),
         cmocka_unit_test(a_committed_snapshot_is_not_written_again),
         cmocka_unit_test(a_full_disk_is_an_error_and_leaves_no_temporary_file),
+        cmocka_unit_test(files_that_nobody_waits_for_are_given_up),
         cmocka_unit_test(the_evaluation_names_its_manifest),
         cmocka_unit_test(pruning_keeps_the_newest_the_best_and_the_unknown),
     };

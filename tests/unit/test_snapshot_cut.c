@@ -41,7 +41,7 @@ typedef struct Writer {
 
 static void *write_tables(void *ctx) {
     Writer *w = ctx;
-    w->err = snapshot_write_tables(w->cut, &w->s->schema, 0, w->dir, &w->files);
+    w->err = snapshot_write_tables(w->cut, &w->s->schema, 0, w->dir, NULL, &w->files);
     atomic_store(&w->is_done, true);
     return NULL;
 }
@@ -89,7 +89,7 @@ static void an_increment_holds_only_what_was_touched(void **state) {
     snap_push(s, DOMAIN_A, 1, &r);
     StoreCut *cut = store_cut_begin(s->whole, true, SIZE_MAX);
     snprintf(dir, sizeof dir, "%s/some", s->root);
-    assert_int_equal(snapshot_write_tables(cut, &s->schema, 0, dir, &files), OK);
+    assert_int_equal(snapshot_write_tables(cut, &s->schema, 0, dir, NULL, &files), OK);
     store_cut_end(&cut, false);
     assert_int_equal(access(file_path(s, "some", "B"), F_OK), -1); /* a step of A does not reach it */
     assert_int_equal(safetensors_open(&all, file_path(s, "full", "shared")), OK);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,7 @@ static void check_file(size_t size, size_t piece, Rng *r) {
         size_t at = order[i] * piece;
         snapshot_file_put(&f, at, bytes + at, size - at < piece ? size - at : piece);
     }
+    assert_int_equal(snapshot_file_finish(&f), OK);
     assert_int_equal(access(path_of("x"), F_OK), -1); /* not before the commit */
     assert_int_equal(snapshot_file_commit(&f), OK);
     assert_int_equal(read_file(path_of("x"), size, &found, &n_found), OK);
@@ -102,8 +104,41 @@ static void memory_is_a_block_for_each_column_and_boundary(void **state) {
             assert_in_range(f.n_open, 0, COLUMNS + COLUMNS - 1);
         }
     assert_int_equal(f.n_open, 0);
+    assert_int_equal(snapshot_file_finish(&f), OK);
     assert_int_equal(snapshot_file_commit(&f), OK);
     snapshot_file_free(&f);
+    assert_int_equal(unlink(path_of("x")), 0);
+}
+
+static int count_files(void) {
+    int n = 0;
+    DIR *d = opendir(root);
+    assert_non_null(d);
+    for (struct dirent *entry; (entry = readdir(d));)
+        n += entry->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+/* As of a server that does not know yet that its run has ended, and the one of the run that goes on. */
+static void two_writers_of_a_name_do_not_touch_each_others_bytes(void **state) {
+    (void)state;
+    SnapshotFile late, f;
+    char *found;
+    size_t n_found;
+    assert_int_equal(snapshot_file_create(&late, disk, path_of("x"), 4), OK);
+    assert_int_equal(snapshot_file_create(&f, disk, path_of("x"), 2), OK);
+    snapshot_file_put(&f, 0, "ab", 2);
+    snapshot_file_put(&late, 0, "late", 4);
+    assert_int_equal(snapshot_file_finish(&late), OK);
+    assert_int_equal(snapshot_file_finish(&f), OK);
+    assert_int_equal(snapshot_file_commit(&f), OK);
+    snapshot_file_free(&late);
+    assert_int_equal(read_file(path_of("x"), 9, &found, &n_found), OK);
+    assert_string_equal(found, "ab");
+    assert_int_equal(count_files(), 1);
+    snapshot_file_free(&f);
+    free(found);
     assert_int_equal(unlink(path_of("x")), 0);
 }
 
@@ -111,10 +146,16 @@ static void what_is_not_committed_is_gone(void **state) {
     (void)state;
     SnapshotFile f;
     assert_int_equal(snapshot_file_create(&f, disk, path_of("x"), 3), OK);
-    assert_int_equal(access(path_of("x.tmp"), F_OK), 0);
+    assert_int_equal(count_files(), 1);
     snapshot_file_put(&f, 0, "ab", 2);
     snapshot_file_free(&f);
-    assert_int_equal(access(path_of("x.tmp"), F_OK), -1);
+    assert_int_equal(count_files(), 0);
+    assert_int_equal(snapshot_file_create(&f, disk, path_of("x"), 2), OK);
+    snapshot_file_put(&f, 0, "ab", 2);
+    assert_int_equal(snapshot_file_finish(&f), OK);
+    assert_int_equal(count_files(), 1);
+    snapshot_file_free(&f);
+    assert_int_equal(count_files(), 0);
     assert_int_equal(snapshot_file_create(&f, disk, path_of("no/such/directory"), 3), ERR_IO);
     snapshot_file_free(&f); /* of one that was never created */
 }
@@ -125,10 +166,11 @@ static void a_file_that_cannot_be_renamed_leaves_nothing(void **state) {
     assert_int_equal(make_directories(path_of("x/full")), OK); /* a directory is in the way */
     assert_int_equal(snapshot_file_create(&f, disk, path_of("x"), 2), OK);
     snapshot_file_put(&f, 0, "ab", 2);
+    assert_int_equal(snapshot_file_finish(&f), OK);
     assert_int_equal(snapshot_file_commit(&f), ERR_IO);
     assert_non_null(strstr(err_message(), "cannot rename"));
+    assert_int_equal(count_files(), 1); /* the directory */
     snapshot_file_free(&f);
-    assert_int_equal(access(path_of("x.tmp"), F_OK), -1);
     assert_int_equal(rmdir(path_of("x/full")), 0);
     assert_int_equal(rmdir(path_of("x")), 0);
 }
@@ -137,6 +179,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_in_any_order_make_the_file),
         cmocka_unit_test(memory_is_a_block_for_each_column_and_boundary),
+        cmocka_unit_test(two_writers_of_a_name_do_not_touch_each_others_bytes),
         cmocka_unit_test(what_is_not_committed_is_gone),
         cmocka_unit_test(a_file_that_cannot_be_renamed_leaves_nothing),
     };

@@ -101,7 +101,7 @@ static void write_whole(Snap *s, const char *dir, uint64_t number, const char *b
     char *files[1];
     snap_map(map, 1);
     StoreCut *cut = store_cut_begin(s->whole, base_dir != NULL, SIZE_MAX);
-    assert_int_equal(snapshot_write_tables(cut, &s->schema, 0, dir, &files[0]), OK);
+    assert_int_equal(snapshot_write_tables(cut, &s->schema, 0, dir, NULL, &files[0]), OK);
     store_cut_end(&cut, !base_dir && number);
     SnapshotFacts facts = snap_facts(s, dir, 1, map, files, snap_manifest());
     facts.cut = number;

@@ -79,7 +79,7 @@ static void what_has_no_manifest_is_swept_and_nothing_else(void **state) {
     Snap *s = snap_open();
     char path[256];
     commit(s, "epoch-0001", 1, true, NULL);
-    put_file(s, "epoch-0001/server-1.A.safetensors.tmp"); /* left by a process that was killed */
+    put_file(s, "epoch-0001/server-1.A.safetensors.tmp.0123456789abcdef"); /* left by a process that was killed */
     put_file(s, "epoch-0001/evaluation.json");
     put_directory(s, "epoch-0002-step-000010"); /* another server's write failed */
     put_file(s, "epoch-0002-step-000010/server-0.A.safetensors");
@@ -96,7 +96,7 @@ static void what_has_no_manifest_is_swept_and_nothing_else(void **state) {
     assert_int_equal(snapshot_sweep(s->root), OK);
     assert_int_equal(snapshot_prune(s->root, 1, (uint32_t[]){0, 0}), OK);
     assert_true(exists(s, "epoch-0001/manifest.json") && exists(s, "epoch-0001/evaluation.json"));
-    assert_false(exists(s, "epoch-0001/server-1.A.safetensors.tmp"));
+    assert_false(exists(s, "epoch-0001/server-1.A.safetensors.tmp.0123456789abcdef"));
     assert_false(exists(s, "epoch-0002-step-000010"));
     assert_false(exists(s, "epoch-0002/server-0.A.safetensors"));
     assert_true(exists(s, "epoch-0002/notes.tmp"));

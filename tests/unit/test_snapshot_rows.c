@@ -128,7 +128,7 @@ static void write_chain(Snap *s, char full[128], char incremental[128], char sam
     char *const dirs[] = {full, incremental, same};
     for (int i = 0; i < 3; i++) {
         StoreCut *cut = store_cut_begin(s->whole, i == 1, SIZE_MAX);
-        assert_int_equal(snapshot_write_tables(cut, &s->schema, 0, dirs[i], &files), OK);
+        assert_int_equal(snapshot_write_tables(cut, &s->schema, 0, dirs[i], NULL, &files), OK);
         store_cut_end(&cut, i == 0);
         SnapshotFacts facts = snap_facts(s, dirs[i], 1, map, &files, snap_manifest());
         facts.cut = 7 + (uint64_t)i;
