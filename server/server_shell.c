@@ -179,7 +179,7 @@ static void from_worker(void *ctx, Link *link, uint64_t peer, Message *m) {
 
 static void scheduler_fault(void *ctx, Link *link, uint64_t peer, const char *sentence) {
     (void)link, (void)peer;
-    on_finished(ctx, ERR_PROTOCOL, sentence);
+    session_on_scheduler_fault(((Shell *)ctx)->session, sentence);
 }
 
 static void worker_fault(void *ctx, Link *link, uint64_t peer, const char *sentence) {

@@ -309,6 +309,10 @@ void session_on_tick(Session *s, uint64_t now_ms) {
         send_heartbeat(s);
 }
 
+void session_on_scheduler_fault(Session *s, const char *sentence) {
+    session_end(s, ERR_PROTOCOL, sentence);
+}
+
 void session_on_stop(Session *s) {
     session_end(s, ERR_STOPPED, "this server was told to stop");
 }

@@ -1,7 +1,7 @@
 /* A parameter server's state machine: (message, now) -> messages and effects, over a Store. No socket, file, clock or
  * thread inside; server_shell.c connects it to the link and the disk, the simulator to a simulated network.
  *
- *   JOINING --WELCOME--> WAITING --VIEW--> SERVING     any --FINISH, REFUSE, silence, a violation, stop--> ENDED
+ *   JOINING --WELCOME--> WAITING --VIEW--> SERVING     any --FINISH, REFUSE, silence, a violation, fault, stop--> ENDED
  *                        WAITING --VIEW of a snapshot--> LOADING --loaded--> SERVING
  *
  * PROTOCOL.md is its contract; session_parts.h says which file does what. */
@@ -71,6 +71,8 @@ void session_on_worker(Session *s, uint64_t peer, Message *m, uint64_t now_ms); 
 void session_on_tick(Session *s, uint64_t now_ms);                              /* every 100 ms or so */
 /* The link has dropped this worker: what it asked for is forgotten. */
 void session_on_fault(Session *s, uint64_t peer);
+/* The link has dropped the scheduler: ends with ERR_PROTOCOL. */
+void session_on_scheduler_fault(Session *s, const char *sentence);
 /* Says BYE to the scheduler and ends with ERR_STOPPED. */
 void session_on_stop(Session *s);
 /* result of env.write, whose sentence is this thread's err_message(); files: JSON text for the manifest (borrowed),

@@ -105,6 +105,27 @@ static void a_signal_says_bye_and_ends_as_stopped(void **state) {
     fixture_close(f);
 }
 
+static void what_ends_it_first_is_what_it_ends_with(void **state) {
+    (void)state;
+    Fixture *f = fixture_serve(0, 1, 2, 0);
+    Message m;
+    hello(f, WORKER);
+    forget_sent(f);
+    session_on_scheduler_fault(f->session, "the scheduler sent what is no message");
+    assert_int_equal(only(f, PEER_SCHEDULER, MESSAGE_BYE)->bye.code, -ERR_PROTOCOL);
+    const uint64_t key = key_of(TOY_DENSE_SHARED, 0);
+    write_pull(&m, 1, 0, &key, 1);
+    from_worker(f, WORKER, &m);
+    assert_int_equal(f->n_sent, 0); /* it serves nobody any more */
+    message_init(&m, MESSAGE_FINISH);
+    from_scheduler(f, &m);
+    session_on_stop(f->session);
+    assert_int_equal(f->n_finished, 1);
+    assert_int_equal(f->code, ERR_PROTOCOL);
+    assert_string_equal(f->sentence, "the scheduler sent what is no message");
+    fixture_close(f);
+}
+
 static void a_view_that_is_repeated_is_answered_and_changes_nothing(void **state) {
     (void)state;
     Fixture *f = fixture_serve(0, 1, 4, 0);
@@ -305,6 +326,7 @@ int main(void) {
         cmocka_unit_test(a_silent_scheduler_ends_the_server_but_a_pause_of_its_own_does_not),
         cmocka_unit_test(finish_is_answered_by_bye_and_ends_with_its_code),
         cmocka_unit_test(a_signal_says_bye_and_ends_as_stopped),
+        cmocka_unit_test(what_ends_it_first_is_what_it_ends_with),
         cmocka_unit_test(a_view_that_is_repeated_is_answered_and_changes_nothing),
         cmocka_unit_test(rule_1_lower_epochs_are_applied_and_higher_ones_retried),
         cmocka_unit_test(rule_2_another_map_version_is_stale),
