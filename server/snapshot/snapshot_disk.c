@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -25,7 +26,8 @@ typedef struct Job {
 } Job;
 
 struct SnapshotDisk {
-    pthread_t threads[THREADS];
+    pthread_t threads[THREADS]; /* (n_threads) */
+    int n_threads;
     pthread_mutex_t lock;
     pthread_cond_t is_queued, is_done;
     Job jobs[SNAPSHOT_DISK_QUEUE]; /* (n_jobs) from first_job on, round */
@@ -105,25 +107,33 @@ static void *work(void *ctx) {
 
 /* ---- opening and closing ---------------------------------------------------------------------------------------- */
 
-SnapshotDisk *snapshot_disk_open(void) {
+Err snapshot_disk_open(SnapshotDisk **out) {
     SnapshotDisk *d = must_calloc(1, sizeof *d);
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->is_queued, NULL);
     pthread_cond_init(&d->is_done, NULL);
-    for (int i = 0; i < THREADS; i++)
-        if (pthread_create(&d->threads[i], NULL, work, d))
-            log_die(ERR_MEMORY, "cannot start a thread to write a snapshot");
-    return d;
+    *out = d;
+    while (d->n_threads < THREADS) {
+        int error = pthread_create(&d->threads[d->n_threads], NULL, work, d);
+        if (error) {
+            snapshot_disk_close(out);
+            return err_fail(ERR_MEMORY, "cannot start a thread to write a snapshot: %s", strerror(error));
+        }
+        d->n_threads++;
+    }
+    return OK;
 }
 
 void snapshot_disk_close(SnapshotDisk **out) {
     SnapshotDisk *d = *out;
+    if (!d)
+        return;
     pthread_mutex_lock(&d->lock);
     assert(d->n_busy == 0);
     d->is_closing = true;
     pthread_cond_broadcast(&d->is_queued);
     pthread_mutex_unlock(&d->lock);
-    for (int i = 0; i < THREADS; i++)
+    for (int i = 0; i < d->n_threads; i++)
         pthread_join(d->threads[i], NULL);
     for (int i = 0; i < d->n_unused; i++)
         free(d->unused[i]);
@@ -145,9 +155,7 @@ unsigned char *snapshot_disk_buffer(SnapshotDisk *d) {
     if (d->n_unused)
         buffer = d->unused[--d->n_unused];
     pthread_mutex_unlock(&d->lock);
-    if (!buffer && !(buffer = aligned_alloc(ALIGNMENT, SNAPSHOT_BLOCK)))
-        log_die(ERR_MEMORY, "no memory for a block of a snapshot");
-    return buffer;
+    return buffer ? buffer : aligned_alloc(ALIGNMENT, SNAPSHOT_BLOCK);
 }
 
 void snapshot_disk_drop(SnapshotDisk *d, unsigned char *buffer) {

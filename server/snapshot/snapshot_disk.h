@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/err.h"
+
 enum {
     SNAPSHOT_BLOCK = 1 << 20, /* bytes with a hash of their own: XXH3, 64 bits */
     SNAPSHOT_DISK_QUEUE = 4,  /* blocks that wait or are being written */
@@ -25,10 +27,10 @@ typedef struct SnapshotTarget {
     uint64_t n_waiting;    /* blocks on their way; the disk's */
 } SnapshotTarget;
 
-SnapshotDisk *snapshot_disk_open(void);
-void snapshot_disk_close(SnapshotDisk **d); /* all targets have been waited for */
+Err snapshot_disk_open(SnapshotDisk **out) MUST_CHECK; /* ERR_MEMORY */
+void snapshot_disk_close(SnapshotDisk **d);            /* all targets have been waited for */
 
-/* SNAPSHOT_BLOCK bytes to be filled; waits while the queue is full. Goes back by write or drop. */
+/* SNAPSHOT_BLOCK bytes to be filled; waits while the queue is full. NULL: no memory. Goes back by write or drop. */
 unsigned char *snapshot_disk_buffer(SnapshotDisk *d);
 void snapshot_disk_drop(SnapshotDisk *d, unsigned char *buffer);
 /* Takes the buffer: its first n bytes are hashed and go to offset, a multiple of SNAPSHOT_BLOCK. hash: valid after the

@@ -61,6 +61,7 @@ static size_t block_bytes(const SnapshotFile *f, uint64_t number) {
     return left < SNAPSHOT_BLOCK ? left : SNAPSHOT_BLOCK;
 }
 
+/* NULL: no memory, and the file has failed. */
 static SnapshotBlock *open_block(SnapshotFile *f, uint64_t number) {
     for (int i = 0; i < f->n_open; i++)
         if (f->blocks[i].number == number)
@@ -69,8 +70,14 @@ static SnapshotBlock *open_block(SnapshotFile *f, uint64_t number) {
         f->block_capacity = 2 * f->block_capacity + 4;
         f->blocks = must_realloc(f->blocks, (size_t)f->block_capacity * sizeof *f->blocks);
     }
+    unsigned char *bytes = snapshot_disk_buffer(f->disk);
+    int none = 0;
+    if (!bytes) {
+        atomic_compare_exchange_strong(&f->target.error, &none, ENOMEM);
+        return NULL;
+    }
     SnapshotBlock *b = &f->blocks[f->n_open++];
-    *b = (SnapshotBlock){.number = number, .bytes = snapshot_disk_buffer(f->disk)};
+    *b = (SnapshotBlock){.number = number, .bytes = bytes};
     return b;
 }
 
@@ -88,6 +95,8 @@ void snapshot_file_put(SnapshotFile *f, uint64_t offset, const void *data, size_
         uint64_t number = offset / SNAPSHOT_BLOCK;
         size_t at = offset % SNAPSHOT_BLOCK, part = n < SNAPSHOT_BLOCK - at ? n : SNAPSHOT_BLOCK - at;
         SnapshotBlock *b = open_block(f, number);
+        if (!b)
+            return;
         memcpy(b->bytes + at, from, part);
         b->filled_bytes += part;
         if (b->filled_bytes == block_bytes(f, number))

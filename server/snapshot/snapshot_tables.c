@@ -195,10 +195,11 @@ Err snapshot_write_tables(StoreCut *cut, const Schema *schema, uint32_t rank, co
                           char **files_json) {
     TableFile *tables = must_calloc(SCHEMA_MAX_TABLES, sizeof *tables);
     WriteJob job = {.cut = cut, .schema = schema, .rank = rank, .dir = dir, .is_useless = useless};
-    job.disk = snapshot_disk_open();
     json_t *files = json_array();
     *files_json = NULL;
-    Err e = write_files(tables, &job, files);
+    Err e = snapshot_disk_open(&job.disk);
+    if (e == OK)
+        e = write_files(tables, &job, files);
     snapshot_disk_close(&job.disk);
     free(tables);
     json_t *json = json_pack("{s:o, s:o}", "tensors", snapshot_tensors_json(schema), "files", files);

@@ -1,7 +1,6 @@
 /* Copies: addresses are taken one after the other; what comes back is linked through its own first bytes. */
 #include "server/store/copies.h"
 
-#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -12,20 +11,33 @@ static size_t round_up(size_t bytes) {
     return (bytes + SLAB_REGION - 1) / SLAB_REGION * SLAB_REGION;
 }
 
-/* PROT_NONE: reserved addresses count nowhere as memory. */
+/* False: no memory. */
+static bool make_ready(Copies *c, size_t bytes) {
+    if (bytes <= c->ready_bytes)
+        return true;
+    if (!c->first || mprotect(c->first + c->ready_bytes, round_up(bytes) - c->ready_bytes, PROT_READ | PROT_WRITE) != 0)
+        return false;
+    c->ready_bytes = round_up(bytes);
+    return true;
+}
+
+/* PROT_NONE: reserved addresses count nowhere as memory; what the budget allows counts from the beginning, so that
+ * within it a copy is there for sure. */
 void copies_init(Copies *c, CopyBudget *budget, size_t copy_bytes, uint32_t n) {
     *c = (Copies){.budget = budget, .copy_bytes = copy_bytes};
     if (n == 0)
         return;
-    size_t bytes = round_up(n * copy_bytes);
-    c->map_bytes = bytes + SLAB_REGION;
-    c->map = mmap(NULL, c->map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (c->map == MAP_FAILED)
-        log_die(ERR_MEMORY, "cannot reserve %zu bytes of addresses for a snapshot's copies (%s)", c->map_bytes,
-                strerror(errno));
-    c->first = (char *)round_up((uintptr_t)c->map);
-    if (bytes > SLAB_REGION)
-        madvise(c->first, bytes, MADV_HUGEPAGE); /* a wish, as in slab.c */
+    size_t bytes = n * copy_bytes;
+    c->map_bytes = round_up(bytes) + SLAB_REGION;
+    void *map = mmap(NULL, c->map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map != MAP_FAILED) {
+        c->map = map;
+        c->first = (char *)round_up((uintptr_t)c->map);
+        if (bytes > SLAB_REGION)
+            madvise(c->first, round_up(bytes), MADV_HUGEPAGE); /* a wish, as in slab.c */
+    }
+    if (!make_ready(c, bytes < budget->max_bytes ? bytes : budget->max_bytes))
+        budget->is_short = true;
 }
 
 void copies_free(Copies *c) {
@@ -34,13 +46,13 @@ void copies_free(Copies *c) {
     c->map = NULL;
 }
 
-static void make_ready(Copies *c, size_t bytes) {
-    if (bytes <= c->ready_bytes)
-        return;
-    if (mprotect(c->first + c->ready_bytes, round_up(bytes) - c->ready_bytes, PROT_READ | PROT_WRITE))
-        log_die(ERR_MEMORY, "no memory for a snapshot's copies (%s): lower snapshot.copy_mb or use more servers",
-                strerror(errno));
-    c->ready_bytes = round_up(bytes);
+/* A snapshot is no reason to end: whoever needs a copy waits until it is written. */
+static void tell_once(CopyBudget *b) {
+    if (!b->is_told)
+        log_warn(
+            "no memory for a snapshot's copies: pushes wait while it is written; lower snapshot.copy_mb or use more "
+            "servers");
+    b->is_told = true;
 }
 
 uint32_t copies_take(Copies *c, bool is_bounded) {
@@ -56,8 +68,12 @@ uint32_t copies_take(Copies *c, bool is_bounded) {
         if (c->unused)
             __builtin_prefetch(copies_at(c, c->unused), 1); /* the giver had it last */
     } else {
-        copy = ++c->n_taken;
-        make_ready(c, copy * c->copy_bytes);
+        copy = c->n_taken + 1;
+        if (!make_ready(c, copy * c->copy_bytes)) {
+            tell_once(b);
+            return 0;
+        }
+        c->n_taken = copy;
     }
     used = atomic_fetch_add_explicit(&b->used_bytes, c->copy_bytes, memory_order_relaxed) + c->copy_bytes;
     if (used > atomic_load_explicit(&b->most_bytes, memory_order_relaxed)) /* nobody else raises it */

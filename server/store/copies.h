@@ -13,11 +13,13 @@
 typedef struct CopyBudget {
     size_t max_bytes;
     _Atomic size_t used_bytes, most_bytes; /* now; ever */
+    bool is_short; /* the memory of max_bytes is not there: a copy may not be had although the budget has room */
+    bool is_told;
 } CopyBudget;
 
 typedef struct Copies {
     CopyBudget *budget;
-    char *map, *first;                         /* as mapped; as aligned to a huge page */
+    char *map, *first;                         /* as mapped; as aligned to a huge page; NULL: no addresses were left */
     size_t map_bytes, copy_bytes, ready_bytes; /* ready: may be written to */
     uint32_t n_taken;                          /* ever; the taker's */
     uint32_t unused;                           /* a list of those that came back; the taker's */
@@ -28,7 +30,8 @@ typedef struct Copies {
 void copies_init(Copies *c, CopyBudget *budget, size_t copy_bytes, uint32_t n);
 void copies_free(Copies *c); /* nobody takes or uses one any more */
 
-/* The taker's thread, one for all that share a budget. 0: is_bounded and the budget is used up. */
+/* The taker's thread, one for all that share a budget. 0: is_bounded and the budget is used up, or no memory is to be
+ * had. */
 uint32_t copies_take(Copies *c, bool is_bounded);
 /* The giver's thread. */
 void copies_give_back(Copies *c, uint32_t copy);

@@ -51,8 +51,8 @@ void guard_free(Guard *g);
 /* Around changes of the index and of the array of chunks. */
 void guard_enter(Guard *g);
 void guard_leave(Guard *g);
-/* Before the row at this place changes or is added; its chunk bears the cut's generation afterwards. False: no room for
- * a copy. */
+/* Before the row at this place changes or is added; its chunk bears the cut's generation afterwards. False: no room, or
+ * no memory, for a copy. */
 bool guard_touch(Guard *g, uint32_t place, bool is_bounded);
 /* Everything may change without guard_touch. */
 static inline bool guard_is_done(const Guard *g) {

@@ -74,13 +74,19 @@ static bool protect(Store *s, const uint64_t *keys, uint32_t n_keys, bool is_bou
     return true;
 }
 
+/* Of a change that cannot wait. */
+static void must_protect(Store *s, uint64_t key) {
+    if (!protect(s, &key, 1, false))
+        log_die(ERR_MEMORY, "no memory for a snapshot's copy of a row: lower snapshot.copy_mb or use more servers");
+}
+
 static void reset_sums(Store *s) {
     for (int i = 0; i < s->schema->n_tensors; i++) {
         const Tensor *t = &s->schema->tensors[i];
         for (uint64_t row = t->first_row; t->kind == TENSOR_SUM && row < t->first_row + t->n_rows; row++) {
             uint64_t key = key_of(t->table, row);
             real *values;
-            protect(s, &key, 1, false);
+            must_protect(s, key);
             rowtable_change(s->tables, &key, 1, -1, &values);
             if (values)
                 memset(values, 0, s->tables[t->table].width * sizeof(real));
@@ -190,7 +196,8 @@ static void apply_rows(Store *s, const Update *update, int domain, const uint64_
     real *rows[ROWTABLE_BLOCK];
     for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK) {
         uint32_t n = block_size(n_keys - first);
-        protect(s, keys + first, n, false); /* gate three has seen to the room */
+        if (!protect(s, keys + first, n, false)) /* gate three has seen to the room */
+            assert(!"a row changes that a cut still needs");
         rowtable_change(s->tables, keys + first, n, domain, rows);
         for (uint32_t i = 0; i < n; i++) {
             uint64_t row = key_row(keys[first + i]);
@@ -325,7 +332,7 @@ void store_visit(const Store *s, int table, uint32_t slot, StoreVisit visit, voi
 
 void store_put(Store *s, uint64_t key, const real *row) {
     RowTable *t = &s->tables[key_table(key)];
-    protect(s, &key, 1, false);
+    must_protect(s, key);
     memcpy(rowtable_obtain(t, key_row(key)), row, t->shape.row_reals * sizeof(real));
 }
 

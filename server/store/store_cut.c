@@ -104,7 +104,7 @@ bool store_cut_is_read(const StoreCut *cut) {
 
 bool store_cut_has_room(const StoreCut *cut, uint64_t n_rows) {
     size_t used = atomic_load_explicit(&cut->budget.used_bytes, memory_order_relaxed), max = cut->budget.max_bytes;
-    return used < max && n_rows <= (max - used) / cut->most_copy_bytes;
+    return !cut->budget.is_short && used < max && n_rows <= (max - used) / cut->most_copy_bytes;
 }
 
 StoreCutStats store_cut_stats(const StoreCut *cut) {

@@ -5,9 +5,9 @@
  * thread, calls the rest in between. Beginning a cut costs one pass over the sub-tables, not over the rows. Before the
  * store's thread first changes a row that the reader has not yet taken, it copies it aside; the reader takes the copy,
  * or else the row itself, and gives the copy's memory back. Rows that are created after the beginning are not in the
- * cut. Copies are bounded: a push that would need more room than max_copy_bytes is not applied (PUSH_WAIT) and must be
- * tried again once the reader has got on; one push alone is never refused while no copy is held. What a push that waits
- * has copied stays copied, so that it gets on too.
+ * cut. Copies are bounded: a push that would need more room than max_copy_bytes, or memory that is not to be had, is
+ * not applied (PUSH_WAIT) and must be tried again once the reader has got on; one push alone is never refused while no
+ * copy is held. What a push that waits has copied stays copied, so that it gets on too.
  *
  * The store also remembers which chunks of rows were touched since the last cut that became a *base* (a full snapshot):
  * a cut of the touched chunks alone is what an incremental snapshot holds. */

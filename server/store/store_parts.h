@@ -26,7 +26,7 @@ struct Store {
 
 /* Nothing needs protection any more. The store's thread. */
 bool store_cut_is_read(const StoreCut *cut);
-/* A copy of each of n rows, of whatever tables, would fit. The store's thread. */
+/* A copy of each of n rows, of whatever tables, would fit, and is there for sure. The store's thread. */
 bool store_cut_has_room(const StoreCut *cut, uint64_t n_rows);
 
 #endif

@@ -30,8 +30,7 @@ static const char *path_of(const char *name) {
 
 static int make_root(void **state) {
     (void)state;
-    disk = snapshot_disk_open();
-    return mkdtemp(root) ? 0 : -1;
+    return snapshot_disk_open(&disk) == OK && mkdtemp(root) ? 0 : -1;
 }
 
 static int remove_root(void **state) {
@@ -160,6 +159,32 @@ static void what_is_not_committed_is_gone(void **state) {
     snapshot_file_free(&f); /* of one that was never created */
 }
 
+#ifndef MANGROVE_SANITIZED /* a sanitizer needs memory of its own */
+/* A snapshot is no reason for a server to end. */
+static void without_memory_it_fails_and_the_process_lives(void **state) {
+    (void)state;
+    SnapshotFile f;
+    SnapshotDisk *other;
+    struct rlimit before, none;
+    unsigned char byte = 1;
+    assert_int_equal(snapshot_file_create(&f, disk, path_of("x"), 64 * SNAPSHOT_BLOCK), OK);
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    none = (struct rlimit){.rlim_cur = 1 << 20, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+    Err err = snapshot_disk_open(&other);
+    for (uint64_t i = 0; i < 64; i++) /* more than there are unused buffers */
+        snapshot_file_put(&f, i * SNAPSHOT_BLOCK, &byte, 1);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    assert_int_equal(err, ERR_MEMORY);
+    assert_null(other);
+    assert_true(snapshot_file_has_failed(&f));
+    assert_int_equal(snapshot_file_finish(&f), ERR_IO);
+    assert_non_null(strstr(err_message(), "Cannot allocate memory"));
+    snapshot_file_free(&f);
+    assert_int_equal(count_files(), 0);
+}
+#endif
+
 static void a_file_that_cannot_be_renamed_leaves_nothing(void **state) {
     (void)state;
     SnapshotFile f;
@@ -181,6 +206,9 @@ int main(void) {
         cmocka_unit_test(memory_is_a_block_for_each_column_and_boundary),
         cmocka_unit_test(two_writers_of_a_name_do_not_touch_each_others_bytes),
         cmocka_unit_test(what_is_not_committed_is_gone),
+#ifndef MANGROVE_SANITIZED
+        cmocka_unit_test(without_memory_it_fails_and_the_process_lives),
+#endif
         cmocka_unit_test(a_file_that_cannot_be_renamed_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);

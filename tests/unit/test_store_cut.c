@@ -1,8 +1,11 @@
 /* link: mg_store_f32 */
 /* A cut is the store at one moment, whatever is pushed meanwhile and whichever thread reads it. */
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
+#include "server/store/copies.h"
 #include "tests/unit/cut_fixture.h"
 
 #ifdef MANGROVE_SANITIZED
@@ -202,6 +205,54 @@ static void a_push_alone_is_not_refused(void **state) {
     fixture_close(&f);
 }
 
+#ifndef MANGROVE_SANITIZED /* a sanitizer needs memory of its own */
+/* What is not there yet when the limit falls: addresses, or memory behind them. */
+static void copies_without_memory_are_none(void **state) {
+    (void)state;
+    static const int LIMITS[] = {RLIMIT_AS, RLIMIT_DATA};
+    for (size_t i = 0; i < sizeof LIMITS / sizeof *LIMITS; i++) {
+        CopyBudget budget = {.max_bytes = BOUND};
+        Copies c;
+        struct rlimit before;
+        assert_int_equal(getrlimit(LIMITS[i], &before), 0);
+        const struct rlimit none = {.rlim_cur = 1, .rlim_max = before.rlim_max};
+        assert_int_equal(setrlimit(LIMITS[i], &none), 0);
+        copies_init(&c, &budget, 64, 1000);
+        uint32_t copy = copies_take(&c, i == 0);
+        assert_int_equal(setrlimit(LIMITS[i], &before), 0);
+        assert_int_equal(copy, 0);
+        assert_int_equal(budget.used_bytes, 0);
+        assert_int_equal(copies_take(&c, true), i); /* addresses once, memory again and again */
+        copies_free(&c);
+    }
+}
+
+static void a_push_without_memory_for_copies_waits_for_the_reader(void **state) {
+    (void)state;
+    Fixture f;
+    struct rlimit before;
+    fixture_open(&f, 1);
+    push_steps(&f, 50);
+    mallopt(M_MMAP_THRESHOLD, 1 << 25);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    free(must_alloc(1 << 24)); /* malloc keeps it: what is not copies has memory */
+    Rng rng = f.rng;
+    assert_int_equal(getrlimit(RLIMIT_DATA, &before), 0);
+    const struct rlimit none = {.rlim_cur = 1, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_DATA, &none), 0);
+    StoreCut *cut = store_cut_begin(f.store, false, BOUND);
+    PushResult result = push_rank(&f, 0);
+    assert_int_equal(setrlimit(RLIMIT_DATA, &before), 0);
+    assert_int_equal(result, PUSH_WAIT);
+    Dump got = dump_cut(&f, cut);
+    f.rng = rng;
+    assert_int_equal(push_rank(&f, 0), PUSH_APPLIED);
+    store_cut_end(&cut, false);
+    free(got.bytes);
+    fixture_close(&f);
+}
+#endif
+
 static void pushes_that_wait_get_on_with_the_reader(void **state) {
     (void)state;
     Fixture f;
@@ -233,6 +284,10 @@ int main(void) {
         cmocka_unit_test(a_push_without_room_changes_nothing_and_is_done_later),
         cmocka_unit_test(a_sync_step_waits_whole),
         cmocka_unit_test(a_push_alone_is_not_refused),
+#ifndef MANGROVE_SANITIZED
+        cmocka_unit_test(copies_without_memory_are_none),
+        cmocka_unit_test(a_push_without_memory_for_copies_waits_for_the_reader),
+#endif
         cmocka_unit_test(pushes_that_wait_get_on_with_the_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
