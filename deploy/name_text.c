@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/utf8.h"
 
 typedef struct CodeRange {
     uint32_t first, last;
@@ -21,31 +22,17 @@ static bool is_within(const CodeRange *ranges, size_t n, uint32_t code) {
     return false;
 }
 
-/* Bytes of the character at s, which ends with a 0; 0 if it is no UTF-8: cut short, longer than it need be, a
- * surrogate or beyond U+10FFFF. */
-static size_t decode(const unsigned char *s, uint32_t *code) {
-    static const uint32_t LEAST[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
-    *code = n == 1 ? s[0] : s[0] & (0x7fu >> n);
-    for (size_t i = 1; i < n; i++) {
-        if (s[i] >> 6 != 2)
-            return 0;
-        *code = *code << 6 | (s[i] & 0x3f);
-    }
-    return *code < LEAST[n] || *code > 0x10ffff || *code >> 11 == 0x1b ? 0 : n;
-}
-
 void name_text_write(FILE *out, const char *name, NameText kind) {
-    for (const unsigned char *s = (const unsigned char *)name; *s;) {
+    for (const char *s = name, *end = name + strlen(name); s < end;) {
         uint32_t code;
-        size_t n = decode(s, &code);
+        size_t n = utf8_decode(s, (size_t)(end - s), &code);
         bool is_plain = n > 0 && !is_within(UNPRINTABLE, sizeof UNPRINTABLE / sizeof *UNPRINTABLE, code) &&
                         (kind == NAME_LINE || !is_within(WHITE_SPACE, sizeof WHITE_SPACE / sizeof *WHITE_SPACE, code));
         for (size_t i = 0; i < (n ? n : 1); i++)
             if (is_plain)
                 putc(s[i], out);
             else
-                fprintf(out, "\\x%02x", s[i]);
+                fprintf(out, "\\x%02x", (unsigned char)s[i]);
         s += n ? n : 1;
     }
 }

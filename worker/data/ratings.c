@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/utf8.h"
 #include "worker/data/columns.h"
 #include "worker/data/fields.h"
 
@@ -14,34 +15,19 @@ static const double TIME_END = 1e11;                           /* the year 5138;
 
 const char *const RATINGS_FORMAT_NAMES[N_RATINGS_FORMATS] = {NULL, "csv", "inter", "jsonl"};
 
-/* The length of the UTF-8 character at s (RFC 3629: no surrogates, no long forms), or 0. */
-static size_t utf8_length(const unsigned char *s, size_t left) {
-    if (s[0] < 0x80)
-        return 1;
-    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || n > left)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    bool is_outside = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-                      (s[0] == 0xf4 && s[1] > 0x8f);
-    return is_outside ? 0 : n;
-}
-
 /* NULL, or what is wrong with the name. */
 static const char *judge_name(const Field *field) {
-    const unsigned char *s = (const unsigned char *)field->text;
+    uint32_t code;
     if (field->length == 0)
         return "is empty";
     if (field->length > RATINGS_MAX_NAME)
         return "is longer than 255 bytes";
     for (size_t i = 0, n; i < field->length; i += n) {
-        if (s[i] < 0x20 || s[i] == 0x7f)
-            return "holds a control character";
-        n = utf8_length(s + i, field->length - i);
+        n = utf8_decode(field->text + i, field->length - i, &code);
         if (n == 0)
             return "is not UTF-8";
+        if (code < 0x20 || code == 0x7f)
+            return "holds a control character";
     }
     return NULL;
 }
