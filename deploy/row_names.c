@@ -7,10 +7,10 @@
 #include "common/log.h"
 #include "deploy/name_text.h"
 #include "worker/data/dataset.h"
+#include "worker/data/names.h"
 #include "worker/data/vocab.h"
 
-/* The two id spaces of a data set. */
-typedef enum NameKind { NAMES_OF_ITEMS, NAMES_OF_USERS, N_NAME_KINDS, NO_NAMES = N_NAME_KINDS } NameKind;
+static const NameKind NO_NAMES = N_NAME_KINDS; /* of dense tables */
 
 struct RowNames {
     Dataset *data;
@@ -59,24 +59,15 @@ static NameKind kind_of(const Schema *schema, int table) {
         return NO_NAMES;
     const char *tensor = schema->tensors[t->first_tensor].name;
     if (strncmp(tensor, "item.", 5) == 0)
-        return NAMES_OF_ITEMS;
-    return strncmp(tensor, "user.", 5) == 0 ? NAMES_OF_USERS : NO_NAMES;
-}
-
-static uint32_t count_of(const RowNames *n, NameKind kind) {
-    const DataInfo *info = dataset_info(n->data);
-    return kind == NAMES_OF_ITEMS ? info->n_items : info->n_users;
-}
-
-static const char *name_at(const RowNames *n, NameKind kind, uint32_t id) {
-    return kind == NAMES_OF_ITEMS ? dataset_item_name(n->data, id) : dataset_user_name(n->data, id);
+        return NAME_ITEM;
+    return strncmp(tensor, "user.", 5) == 0 ? NAME_USER : NO_NAMES;
 }
 
 const char *row_names_get(const RowNames *names, const Schema *schema, int table, uint64_t row) {
     NameKind kind = kind_of(schema, table);
-    if (!names || kind == NO_NAMES || row >= count_of(names, kind))
+    if (!names || kind == NO_NAMES || row >= names_count(names->data, kind))
         return NULL;
-    return name_at(names, kind, (uint32_t)row);
+    return names_get(names->data, kind, (uint32_t)row);
 }
 
 void row_names_print(FILE *out, const char *before, const RowNames *names, const Schema *schema, int table,
@@ -99,8 +90,11 @@ bool row_names_find(RowNames *names, const Schema *schema, int table, const char
     if (!names->is_indexed[kind]) {
         vocab_init(&names->index[kind]);
         names->is_indexed[kind] = true;
-        for (uint32_t id = 1, n = count_of(names, kind); id < n; id++) /* names are distinct: their ids come again */
-            vocab_intern(&names->index[kind], name_at(names, kind, id), strlen(name_at(names, kind, id)));
+        for (uint32_t id = 1; id < names_count(names->data, kind);
+             id++) { /* names are distinct: their ids come again */
+            const char *known = names_get(names->data, kind, id);
+            vocab_intern(&names->index[kind], known, strlen(known));
+        }
     }
     *row = vocab_find(&names->index[kind], name, length);
     return *row != 0;
