@@ -9,6 +9,7 @@
 #include "deploy/inspect_rows.h"
 #include "deploy/inspect_summary.h"
 #include "deploy/json_output.h"
+#include "deploy/name_text.h"
 #include "deploy/table_facts.h"
 #include "server/snapshot/snapshot_list.h"
 #include "server/snapshot/snapshot_schema.h"
@@ -142,6 +143,8 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         return 0;
     case 'n':
         a->rows.name = arg;
+        if (!name_text_read(arg, strlen(arg)))
+            argp_error(state, "--name holds \\x00, as no name does");
         return 0;
     case 'f':
         a->rows.file = arg;

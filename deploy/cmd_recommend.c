@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/work.h"
 #include "deploy/commands.h"
+#include "deploy/name_text.h"
 #include "deploy/recommendations.h"
 
 enum { KEY_USERS = 256, KEY_HISTORY, MOST_ITEMS = 1000000000 };
@@ -46,6 +47,8 @@ static error_t parse(int key, char *arg, struct argp_state *state) {
         return 0;
     case 'u':
         o->user = arg;
+        if (!name_text_read(arg, strlen(arg)))
+            argp_error(state, "--user holds \\x00, as no name does");
         return 0;
     case KEY_HISTORY:
         o->history = arg;

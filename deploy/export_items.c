@@ -25,10 +25,8 @@ static Err add_name(ItemFile *f, uint32_t line, char *name, size_t length) {
     ExportItems *items = f->items;
     uint64_t id;
     char *shown = must_strdup(name);
-    length = name_text_read(name, length);
-    name[length] = 0;
     Err err = OK;
-    if (strlen(name) != length || !row_names_find(f->names, f->schema, f->table, name, &id))
+    if (!name_text_read(name, length) || !row_names_find(f->names, f->schema, f->table, name, &id))
         err = err_fail(ERR_DATA, "%s, line %" PRIu32 ": the data set has no item \"%.100s\"", f->path, line, shown);
     free(shown);
     if (err)

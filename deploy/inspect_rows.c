@@ -106,8 +106,9 @@ static Err show_listed(Inspection *in) {
     for (ssize_t n; (n = getline(&line, &capacity, f)) >= 0;) {
         while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
             line[--n] = 0;
-        line[name_text_read(line, (size_t)n)] = 0;
-        if (n > 0)
+        if (!name_text_read(line, (size_t)n))
+            note_absent(in, line);
+        else if (n > 0)
             show_asked(in, line);
     }
     Err e = ferror(f) ? err_fail(ERR_IO, "cannot read %s: %m", in->what->file) : OK;

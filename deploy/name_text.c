@@ -1,6 +1,5 @@
 #include "deploy/name_text.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -49,7 +48,7 @@ char *name_text_spelled(const char *name, NameText kind) {
     return text;
 }
 
-size_t name_text_read(char *text, size_t length) {
+bool name_text_read(char *text, size_t length) {
     static const char DIGITS[] = "0123456789abcdef";
     size_t used = 0;
     for (size_t i = 0; i < length; i++) {
@@ -64,5 +63,6 @@ size_t name_text_read(char *text, size_t length) {
         } else
             text[used++] = text[i];
     }
-    return used;
+    text[used] = 0;
+    return strlen(text) == used;
 }

@@ -5,8 +5,11 @@
 #ifndef MANGROVE_DEPLOY_NAME_TEXT_H
 #define MANGROVE_DEPLOY_NAME_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+
+#include "common/err.h"
 
 typedef enum NameText { NAME_LINE, NAME_WORD } NameText; /* a word holds no white space, a line may */
 
@@ -15,7 +18,8 @@ void name_text_write(FILE *out, const char *name, NameText kind);
 
 char *name_text_spelled(const char *name, NameText kind); /* the same as a text; caller frees */
 
-/* In place; the new length. A backslash that begins no \xHH stands for itself. */
-size_t name_text_read(char *text, size_t length);
+/* Reads a name back, in place: text (length + 1), 0-terminated afterwards. A backslash that begins no \xHH stands for
+ * itself. false: it holds a byte 0, as no name does. */
+bool name_text_read(char *text, size_t length) MUST_CHECK;
 
 #endif

@@ -122,8 +122,9 @@ typedef struct Count {
 } Count;
 
 /* A name that cannot be answered is reported; any other error ends. */
-static Err answer_line(Desk *d, char *name, uint32_t line, Count *count) {
-    Err err = answer_user(d, name, false);
+static Err answer_line(Desk *d, char *name, size_t length, uint32_t line, Count *count) {
+    Err err = name_text_read(name, length) ? answer_user(d, name, false)
+                                           : err_fail(ERR_DATA, "it holds a byte 0, as no name does");
     count->n_users++;
     if (err != ERR_DATA)
         return err;
@@ -139,13 +140,11 @@ static Err answer_lines(Desk *d, char *text, size_t size, Count *count) {
         end = memchr(text, '\n', (size_t)(stop - text));
         if (!end)
             end = stop; /* read_file() left a 0 there */
-        *end = 0;
-        if (end > text && end[-1] == '\r')
-            end[-1] = 0;
+        size_t length = (size_t)(end - text);
+        length -= length > 0 && text[length - 1] == '\r';
         line++;
-        text[name_text_read(text, strlen(text))] = 0;
-        if (*text)
-            err = answer_line(d, text, line, count);
+        if (length > 0)
+            err = answer_line(d, text, length, line, count);
     }
     return err;
 }
@@ -182,9 +181,12 @@ static Err answer_file(Desk *d) {
 
 /* ---- a history --------------------------------------------------------------------------------------------------- */
 
-static Err find_item(const Desk *d, const char *text, uint32_t *id) {
-    Err err = *text ? find_name(d, "item", &d->items, text, true, id)
-                    : err_fail(ERR_USAGE, "--history has an empty name: names are separated by single commas");
+static Err find_item(const Desk *d, char *text, uint32_t *id) {
+    Err err = *text ? OK : err_fail(ERR_USAGE, "--history has an empty name: names are separated by single commas");
+    if (!err && !name_text_read(text, strlen(text)))
+        err = err_fail(ERR_USAGE, "--history holds \\x00, as no name does");
+    if (!err)
+        err = find_name(d, "item", &d->items, text, true, id);
     if (!err && !recommender_is_candidate(d->recommender, *id))
         err = err_fail(ERR_DATA, "item \"%.*s\" has no event in domain %c: a history of a domain holds its own items",
                        SHOWN_BYTES, text, domain_letter(d));

@@ -164,6 +164,23 @@ recipe() {
     done
 }
 
+@test "names are taken as they are printed: by --name, --history and lists" {
+    local spelled ways=("$TWO" --data "$DATA")
+    mangrove export "$TWO" --to npy --out "$OUT" --table A
+    grep -F '\x' "$OUT/A.names.txt" >"$BATS_TEST_TMPDIR/spelled" # as \x5c, and what ends lines and fields
+    grep -F ',' "$OUT/A.names.txt" | sed 's/,/\\x2c/g' >"$BATS_TEST_TMPDIR/commas"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/spelled")" -gt 0 ] && [ "$(wc -l <"$BATS_TEST_TMPDIR/commas")" -gt 0 ]
+    while IFS= read -r spelled; do
+        mangrove inspect "${ways[@]}" --table A --name "$spelled" >"$BATS_TEST_TMPDIR/row"
+        mangrove recommend "${ways[@]}" --domain A --history "$spelled" >"$BATS_TEST_TMPDIR/list"
+    done < <(cat "$BATS_TEST_TMPDIR/spelled" "$BATS_TEST_TMPDIR/commas")
+    refuses 2 '--name holds \x00' mangrove inspect "${ways[@]}" --table A --name 'x\x00'
+    refuses 2 '--user holds \x00' mangrove recommend "${ways[@]}" --domain A --user 'x\x00'
+    refuses 2 '--history holds \x00' mangrove recommend "${ways[@]}" --domain A --history 'x\x00'
+    printf 'x\0y\n' >"$BATS_TEST_TMPDIR/names"
+    refuses 3 'names, line 1: it holds a byte 0' mangrove recommend "${ways[@]}" --domain A --users "$BATS_TEST_TMPDIR/names"
+}
+
 @test "a name that the data set does not have, or that comes twice, is refused with its line" {
     printf '%s\n' "$(item_names | head -1)" "" "no such item" >"$BATS_TEST_TMPDIR/items"
     refuses 3 'items, line 3: the data set has no item "no such item"' \
