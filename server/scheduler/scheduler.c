@@ -90,8 +90,7 @@ static bool advance_evaluating(Scheduler *s) {
     }
     if (s->is_stopping) {
         scheduler_end(s, s->stop.code, "%.250s after epoch %u, before its evaluation%s%.400s", s->stop.sentence,
-                      s->epoch, e->is_committed ? "; the state is in " : "",
-                      e->is_committed ? s->saving.last.dir : "");
+                      s->epoch, e->is_committed ? "; the state is in " : "", e->is_committed ? s->saving.last.dir : "");
         return true;
     }
     if (evaluation_advance(s))

@@ -94,7 +94,7 @@ struct Scheduler {
     Evaluation evaluation;
     Totals totals;
     Ending stop, ending; /* stop: where is_stopping, why */
-    Message out; /* the message that is being sent */
+    Message out;         /* the message that is being sent */
 };
 
 /* scheduler.c */
