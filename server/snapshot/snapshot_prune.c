@@ -2,8 +2,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fnmatch.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,17 +27,18 @@ static Err remove_directory(const char *dir) {
 
 /* ---- whole snapshots ------------------------------------------------------------------------------------------ */
 
-/* The manifest goes first and for good, so that a half deleted snapshot is none. Files that the manifest does not name
- * stay, and with them the directory. */
+/* The manifest goes before the rows and for good, so that a half deleted snapshot is none; evaluation.json before that,
+ * so that the sweep does not take it for one whose manifest is lost. Files that the manifest does not name stay, and
+ * with them the directory. */
 static Err delete_snapshot(const Snapshot *s) {
     char *inside = snapshot_path(s->dir, ".");
-    Err e = remove_file(s->dir, "manifest.json");
+    Err e = remove_file(s->dir, "evaluation.json");
+    if (e == OK)
+        e = remove_file(s->dir, "manifest.json");
     if (e == OK)
         e = sync_directory_of(inside);
     for (size_t i = 0; i < s->n_files && e == OK; i++)
         e = remove_file(s->dir, s->files[i].file);
-    if (e == OK)
-        e = remove_file(s->dir, "evaluation.json");
     if (e == OK)
         e = remove_directory(s->dir);
     free(inside);
@@ -52,19 +51,34 @@ typedef struct Pruning {
     bool *is_kept;
 } Pruning;
 
-static void open_all(Pruning *p) {
-    p->opened = must_calloc(p->list.n + 1, sizeof(Snapshot *));
-    p->is_kept = must_calloc(p->list.n + 1, sizeof *p->is_kept);
-    for (size_t i = 0; i < p->list.n; i++) {
-        if (snapshot_open(&p->opened[i], p->list.at[i].dir) == OK && p->opened[i]->epoch != p->list.at[i].name.epoch)
-            snapshot_close(&p->opened[i]);
-    }
-}
-
 static void keep_named(Pruning *p, const char *name) {
     for (size_t i = 0; i < p->list.n; i++)
         if (strcmp(snapshot_place_name(&p->list.at[i]), name) == 0)
             p->is_kept[i] = true;
+}
+
+/* One that cannot be read may go on from any full one before it. */
+static void keep_full_before(Pruning *p, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (p->opened[i] && !p->opened[i]->base.dir)
+            p->is_kept[i] = true;
+}
+
+/* What stays for the sake of those that are not understood. */
+static void open_all(Pruning *p) {
+    p->opened = must_calloc(p->list.n + 1, sizeof(Snapshot *));
+    p->is_kept = must_calloc(p->list.n + 1, sizeof *p->is_kept);
+    for (size_t i = 0; i < p->list.n; i++) {
+        Err e = snapshot_open(&p->opened[i], p->list.at[i].dir);
+        if (e != OK) {
+            log_warn("the full snapshots before %s stay, it may go on from one: %s", p->list.at[i].dir, err_message());
+            keep_full_before(p, i);
+        } else if (p->opened[i]->epoch != p->list.at[i].name.epoch) {
+            if (p->opened[i]->base.dir)
+                keep_named(p, p->opened[i]->base.dir);
+            snapshot_close(&p->opened[i]);
+        }
+    }
 }
 
 /* A base is full: it has none itself. */
@@ -105,12 +119,36 @@ Err snapshot_prune(const char *snapshots_dir, int keep, const uint32_t best_epoc
 
 /* ---- what is left of unfinished ones -------------------------------------------------------------------------- */
 
+static bool is_temporary_ending(const char *ending) {
+    static const char TMP[] = ".tmp";
+    enum { DIGITS = 16 };
+    if (strncmp(ending, TMP, sizeof TMP - 1) != 0)
+        return false;
+    const char *random = ending + sizeof TMP - 1;
+    return *random == 0 || (*random == '.' && strspn(random + 1, "0123456789abcdef") == DIGITS && !random[1 + DIGITS]);
+}
+
+/* server-<digits>.<table>.safetensors: what stands behind it, or NULL. */
+static const char *behind_table(const char *name) {
+    static const char SERVER[] = "server-", ENDING[] = ".safetensors";
+    if (strncmp(name, SERVER, sizeof SERVER - 1) != 0)
+        return NULL;
+    const char *digits = name + sizeof SERVER - 1, *dot = digits + strspn(digits, "0123456789");
+    if (dot == digits || *dot != '.')
+        return NULL;
+    const char *end = strchr(dot + 1, '.');
+    return end && end > dot + 1 && strncmp(end, ENDING, sizeof ENDING - 1) == 0 ? end + sizeof ENDING - 1 : NULL;
+}
+
 static bool is_ours(const char *name, bool has_manifest) {
-    static const char *const TEMPORARY[] = {"server-*.safetensors.tmp*", "manifest.json.tmp", "evaluation.json.tmp"};
-    for (size_t i = 0; i < sizeof TEMPORARY / sizeof *TEMPORARY; i++)
-        if (fnmatch(TEMPORARY[i], name, 0) == 0)
-            return true;
-    return !has_manifest && (fnmatch("server-*.safetensors", name, 0) == 0 || strcmp(name, "evaluation.json") == 0);
+    static const char *const FILES[] = {"manifest.json", "evaluation.json"};
+    const char *ending = behind_table(name);
+    if (ending)
+        return is_temporary_ending(ending) || (!has_manifest && *ending == 0);
+    for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++)
+        if (strncmp(name, FILES[i], strlen(FILES[i])) == 0)
+            return is_temporary_ending(name + strlen(FILES[i]));
+    return false;
 }
 
 /* Not there, and not merely out of reach. */
@@ -121,9 +159,17 @@ static bool is_missing(const char *dir, const char *name) {
     return is_missing;
 }
 
+/* There is an evaluation, and it is written behind the commit alone: the manifest was there and is lost. */
+static bool was_committed(const char *dir) {
+    if (is_missing(dir, "evaluation.json"))
+        return false;
+    log_warn("%s has an evaluation.json and no manifest.json, which must have been lost: it is left alone", dir);
+    return true;
+}
+
 static Err sweep_directory(const char *dir, bool has_manifest) {
     Err e = OK;
-    if (!has_manifest && !is_missing(dir, "manifest.json"))
+    if (!has_manifest && (!is_missing(dir, "manifest.json") || was_committed(dir)))
         return OK;
     DIR *d = opendir(dir);
     if (!d)

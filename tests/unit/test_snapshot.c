@@ -284,20 +284,20 @@ static void pruning_keeps_the_newest_the_best_and_the_unknown(void **state) {
     char dir[128], path[256];
     for (uint32_t epoch = 1; epoch <= 6; epoch++)
         snap_write(s, 2, epoch, dir);
-    snprintf(path, sizeof path, "%s/epoch-0001/notes.txt", s->root); /* not ours */
+    snprintf(path, sizeof path, "%s/epoch-0003/notes.txt", s->root); /* not ours */
     assert_int_equal(write_file_durably(path, "x", 1), OK);
-    snprintf(path, sizeof path, "%s/epoch-0004/manifest.json", s->root); /* damaged: not understood, not deleted */
+    snprintf(path, sizeof path, "%s/epoch-0001/manifest.json", s->root); /* damaged: not understood, not deleted */
     assert_int_equal(truncate(path, 100), 0);
     snprintf(path, sizeof path, "%s/epoch-7", s->root);
     assert_int_equal(make_directories(path), OK);
     assert_int_equal(snapshot_prune(s->root, 2, (uint32_t[]){2, 6}), OK);
     assert_true(exists(s, "epoch-0006/manifest.json") && exists(s, "epoch-0005/manifest.json"));
     assert_true(exists(s, "epoch-0002/manifest.json"));          /* best of A */
-    assert_true(exists(s, "epoch-0004/server-0.A.safetensors")); /* damaged */
+    assert_true(exists(s, "epoch-0001/server-0.A.safetensors")); /* damaged */
     assert_true(exists(s, "epoch-7"));
-    assert_false(exists(s, "epoch-0003"));
-    assert_true(exists(s, "epoch-0001/notes.txt"));
-    assert_false(exists(s, "epoch-0001/manifest.json") || exists(s, "epoch-0001/server-0.A.safetensors"));
+    assert_false(exists(s, "epoch-0004"));
+    assert_true(exists(s, "epoch-0003/notes.txt"));
+    assert_false(exists(s, "epoch-0003/manifest.json") || exists(s, "epoch-0003/server-0.A.safetensors"));
     Store *back = snap_store(s, OPTIMIZER_ADAM);
     snprintf(path, sizeof path, "%s/epoch-0002", s->root);
     assert_int_equal(snap_load(s, path, back), OK);

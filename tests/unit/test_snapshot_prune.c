@@ -74,6 +74,61 @@ static void what_a_kept_incremental_snapshot_goes_on_from_stays(void **state) {
     snap_close(s);
 }
 
+static void what_an_unreadable_snapshot_may_go_on_from_stays(void **state) {
+    (void)state;
+    Snap *s = snap_open();
+    char path[256];
+    commit(s, "epoch-0001", 1, true, NULL);
+    commit(s, "epoch-0002-step-000010", 2, false, "epoch-0001");
+    commit(s, "epoch-0002-step-000020", 2, false, "epoch-0001");
+    commit(s, "epoch-0003", 3, true, NULL);
+    commit(s, "epoch-0004", 4, true, NULL);
+    snprintf(path, sizeof path, "%s/epoch-0002-step-000020/manifest.json", s->root);
+    assert_int_equal(truncate(path, 100), 0); /* for good, or read through a disk that stutters */
+    assert_int_equal(snapshot_prune(s->root, 1, (uint32_t[]){0, 0}), OK);
+    assert_true(exists(s, "epoch-0001/manifest.json") && exists(s, "epoch-0002-step-000020"));
+    assert_true(exists(s, "epoch-0004"));
+    assert_false(exists(s, "epoch-0002-step-000010")); /* nothing goes on from an incremental one */
+    assert_false(exists(s, "epoch-0003"));             /* nor from a later one */
+    snap_close(s);
+}
+
+static void only_exact_names_are_swept_and_rows_that_were_committed_stay(void **state) {
+    (void)state;
+    static const char *const STAY[] = {
+        "server-x.A.safetensors",       "server-.A.safetensors",           "server-0.safetensors",
+        "server-0..safetensors",        "server-0.A.old.safetensors",      "server-0.A.safetensors.bak",
+        "server-0.A.safetensors.tmp.1", "manifest.json.tmp.0123456789ABCDEF"};
+    static const char *const GO[] = {"server-0.A.safetensors", "server-12.dense_A.safetensors",
+                                     "server-0.A.safetensors.tmp.0123456789abcdef",
+                                     "evaluation.json.tmp.0123456789abcdef", "manifest.json.tmp"};
+    Snap *s = snap_open();
+    char name[128];
+    put_directory(s, "epoch-0001");
+    for (size_t i = 0; i < sizeof STAY / sizeof *STAY; i++) {
+        snprintf(name, sizeof name, "epoch-0001/%s", STAY[i]);
+        put_file(s, name);
+    }
+    for (size_t i = 0; i < sizeof GO / sizeof *GO; i++) {
+        snprintf(name, sizeof name, "epoch-0001/%s", GO[i]);
+        put_file(s, name);
+    }
+    put_directory(s, "epoch-0002"); /* evaluated, so it was committed */
+    put_file(s, "epoch-0002/evaluation.json");
+    put_file(s, "epoch-0002/server-0.A.safetensors");
+    assert_int_equal(snapshot_sweep(s->root), OK);
+    for (size_t i = 0; i < sizeof STAY / sizeof *STAY; i++) {
+        snprintf(name, sizeof name, "epoch-0001/%s", STAY[i]);
+        assert_true(exists(s, name));
+    }
+    for (size_t i = 0; i < sizeof GO / sizeof *GO; i++) {
+        snprintf(name, sizeof name, "epoch-0001/%s", GO[i]);
+        assert_false(exists(s, name));
+    }
+    assert_true(exists(s, "epoch-0002/evaluation.json") && exists(s, "epoch-0002/server-0.A.safetensors"));
+    snap_close(s);
+}
+
 static void what_has_no_manifest_is_swept_and_nothing_else(void **state) {
     (void)state;
     Snap *s = snap_open();
@@ -111,6 +166,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_end_of_an_epoch_is_newer_than_its_middle_and_best_is_its_end_alone),
         cmocka_unit_test(what_a_kept_incremental_snapshot_goes_on_from_stays),
+        cmocka_unit_test(what_an_unreadable_snapshot_may_go_on_from_stays),
+        cmocka_unit_test(only_exact_names_are_swept_and_rows_that_were_committed_stay),
         cmocka_unit_test(what_has_no_manifest_is_swept_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
