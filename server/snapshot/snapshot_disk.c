@@ -40,10 +40,11 @@ struct SnapshotDisk {
 
 /* ---- the threads ------------------------------------------------------------------------------------------------ */
 
-/* Not every file system takes O_DIRECT, and none takes it for pieces. */
+/* Not every file system takes O_DIRECT, and none takes it for pieces. The flag comes last: whoever sees it cleared may
+ * write anything, so that EINVAL is then an error. */
 static void write_through_cache(SnapshotTarget *t) {
-    atomic_store(&t->is_direct, false);
     fcntl(t->fd, F_SETFL, fcntl(t->fd, F_GETFL) & ~O_DIRECT);
+    atomic_store(&t->is_direct, false);
 }
 
 /* 0 or errno. */
