@@ -23,11 +23,14 @@ static json_t *decimal(uint64_t x) {
 }
 
 static json_t *bitmap_json(const uint8_t *bits, uint32_t n_bits) {
+    static const char DIGITS[] = "0123456789abcdef";
     uint32_t n = bitmap_bytes(n_bits);
     char *text = must_alloc(2 * (size_t)n + 1);
-    text[0] = 0;
-    for (uint32_t i = 0; i < n; i++)
-        snprintf(text + 2 * (size_t)i, 3, "%02x", bits[i]);
+    for (size_t i = 0; i < n; i++) {
+        text[2 * i] = DIGITS[bits[i] >> 4];
+        text[2 * i + 1] = DIGITS[bits[i] & 15];
+    }
+    text[2 * (size_t)n] = 0;
     json_t *json = json_string(text);
     free(text);
     return json;

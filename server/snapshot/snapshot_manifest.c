@@ -55,14 +55,21 @@ char *snapshot_manifest_text(json_t *manifest) {
     return text;
 }
 
+/* -1: no hexadecimal digit in lower case. */
+static int nibble(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* 16 hexadecimal digits, lower case. */
 static bool read_hash(const char *text, uint64_t *hash) {
     *hash = 0;
     for (int i = 0; i < SNAPSHOT_HASH_DIGITS; i++) {
-        const char *digits = "0123456789abcdef", *digit = text[i] ? strchr(digits, text[i]) : NULL;
-        if (!digit)
+        int digit = nibble(text[i]);
+        if (digit < 0)
             return false;
-        *hash = *hash << 4 | (uint64_t)(digit - digits);
+        *hash = *hash << 4 | (uint64_t)digit;
     }
     return true;
 }
@@ -182,12 +189,11 @@ static bool read_bitmap(const json_t *json, uint32_t n_bits, uint8_t **out) {
     if (!text || json_string_length(json) != 2 * (size_t)n)
         return false;
     uint8_t *bits = *out = must_alloc(n + 1);
-    for (uint32_t i = 0; i < n; i++) {
-        unsigned byte;
-        if (!isxdigit((unsigned char)text[2 * i]) || sscanf(text + 2 * i, "%2x", &byte) != 1 ||
-            !isxdigit((unsigned char)text[2 * i + 1]))
+    for (size_t i = 0; i < n; i++) {
+        int high = nibble(text[2 * i]), low = nibble(text[2 * i + 1]);
+        if (high < 0 || low < 0)
             return false;
-        bits[i] = (uint8_t)byte;
+        bits[i] = (uint8_t)(high << 4 | low);
     }
     return n_bits % 8 == 0 || bits[n - 1] >> n_bits % 8 == 0;
 }
