@@ -13,14 +13,58 @@
 
 typedef struct Walk {
     const SnapshotRows *before, *after; /* NULL: no rows */
-    uint32_t width;
-    MovedRow *moved; /* (n_moved) */
+    uint32_t width, max_top;
+    double *distances; /* (n_moved) */
     uint64_t n_moved;
 } Walk;
 
 static uint64_t count(const SnapshotRows *rows) {
     return rows ? snapshot_rows_count(rows) : 0;
 }
+
+/* ---- the farthest --------------------------------------------------------------------------------------------- */
+
+/* Ties by id, so that equal snapshots give equal lists. */
+static int farthest_first(const void *a, const void *b) {
+    const MovedRow *x = a, *y = b;
+    if (x->distance != y->distance)
+        return x->distance > y->distance ? -1 : 1;
+    return x->row < y->row ? -1 : x->row > y->row;
+}
+
+static void swap(MovedRow *a, MovedRow *b) {
+    MovedRow kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+/* Until it is sorted, d->top is a heap with the nearest at its root: the one that the next farther row replaces. */
+static void sift_down(MovedRow *heap, uint32_t n) {
+    for (uint32_t i = 0, child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && farthest_first(&heap[child], &heap[child + 1]) < 0)
+            child++;
+        if (farthest_first(&heap[i], &heap[child]) > 0)
+            return;
+        swap(&heap[i], &heap[child]);
+    }
+}
+
+static void sift_up(MovedRow *heap, uint32_t i) {
+    for (uint32_t parent; i > 0 && farthest_first(&heap[parent = (i - 1) / 2], &heap[i]) < 0; i = parent)
+        swap(&heap[i], &heap[parent]);
+}
+
+static void offer(TableDiff *d, uint32_t max_top, const MovedRow *row) {
+    if (d->n_top < max_top) {
+        d->top[d->n_top] = *row;
+        sift_up(d->top, d->n_top++);
+    } else if (max_top && farthest_first(row, &d->top[0]) < 0) {
+        d->top[0] = *row;
+        sift_down(d->top, d->n_top);
+    }
+}
+
+/* ---- the walk ------------------------------------------------------------------------------------------------- */
 
 static void compare(Walk *w, const SnapshotRow *before, const SnapshotRow *after, TableDiff *d) {
     const float *x = before->columns[0], *y = after->columns[0];
@@ -29,14 +73,15 @@ static void compare(Walk *w, const SnapshotRow *before, const SnapshotRow *after
         return;
     }
     d->n_changed++;
-    double distance = distance_of(x, y, w->width);
-    if (!isfinite(distance))
+    MovedRow moved = {.row = before->id, .distance = distance_of(x, y, w->width)};
+    if (!isfinite(moved.distance)) {
         d->n_not_finite++;
-    else
-        w->moved[w->n_moved++] = (MovedRow){.row = before->id,
-                                            .distance = distance,
-                                            .norm_before = norm_of(x, w->width),
-                                            .norm_after = norm_of(y, w->width)};
+        return;
+    }
+    moved.norm_before = norm_of(x, w->width);
+    moved.norm_after = norm_of(y, w->width);
+    w->distances[w->n_moved++] = moved.distance;
+    offer(d, w->max_top, &moved);
 }
 
 static void walk(Walk *w, TableDiff *d) {
@@ -56,25 +101,15 @@ static void walk(Walk *w, TableDiff *d) {
     }
 }
 
-/* Ties by id, so that equal snapshots give equal lists. */
-static int farthest_first(const void *a, const void *b) {
-    const MovedRow *x = a, *y = b;
-    if (x->distance != y->distance)
-        return x->distance > y->distance ? -1 : 1;
-    return x->row < y->row ? -1 : x->row > y->row;
-}
-
-static void summarise(Walk *w, TableDiff *d, uint32_t max_top) {
-    double *distances = must_alloc((w->n_moved + 1) * sizeof *distances);
-    for (uint64_t i = 0; i < w->n_moved; i++)
-        distances[i] = w->moved[i].distance;
-    d->distances = spread_of(distances, w->n_moved);
-    free(distances);
-    if (w->n_moved)
-        qsort(w->moved, w->n_moved, sizeof *w->moved, farthest_first);
-    d->n_top = w->n_moved < max_top ? (uint32_t)w->n_moved : max_top;
-    d->top = must_calloc(d->n_top + (size_t)1, sizeof *d->top);
-    memcpy(d->top, w->moved, d->n_top * sizeof *d->top);
+static void walk_all(Walk *w, TableDiff *d) {
+    uint64_t n_common = d->n_before < d->n_after ? d->n_before : d->n_after;
+    uint64_t n_top = n_common < w->max_top ? n_common : w->max_top;
+    w->distances = must_alloc((n_common + 1) * sizeof *w->distances);
+    d->top = must_calloc(n_top + 1, sizeof *d->top);
+    walk(w, d);
+    d->distances = spread_of(w->distances, w->n_moved);
+    qsort(d->top, d->n_top, sizeof *d->top, farthest_first);
+    free(w->distances);
 }
 
 static Err open_rows(SnapshotRows **out, const Snapshot *s, const char *table) {
@@ -93,13 +128,10 @@ Err diff_table(TableDiff *out, const Snapshot *before, const Snapshot *after, co
         e = err_fail(ERR_DATA, "the rows of table %s have %" PRIu32 " values in %s and %" PRIu32 " in %s", table,
                      snapshot_rows_width(x), before->dir, snapshot_rows_width(y), after->dir);
     if (e == OK) {
-        Walk w = {.before = x, .after = y, .width = snapshot_rows_width(x ? x : y)};
+        Walk w = {.before = x, .after = y, .width = snapshot_rows_width(x ? x : y), .max_top = max_top};
         out->n_before = count(x);
         out->n_after = count(y);
-        w.moved = must_alloc(((out->n_before < out->n_after ? out->n_before : out->n_after) + 1) * sizeof *w.moved);
-        walk(&w, out);
-        summarise(&w, out, max_top);
-        free(w.moved);
+        walk_all(&w, out);
     }
     snapshot_rows_close(&x);
     snapshot_rows_close(&y);
