@@ -19,30 +19,32 @@ typedef struct Arguments {
     const char *probe_option; /* one that was given and concerns the unknown-item probe; or NULL */
 } Arguments;
 
-static Err check_alike(const Evaluated *results, const Arguments *a) {
-    for (int i = 1; i < a->n_dirs; i++)
-        if (results[i].protocol != results[0].protocol || results[i].eval.n_ks != results[0].eval.n_ks ||
-            memcmp(results[i].eval.ks, results[0].eval.ks, sizeof results[0].eval.ks))
-            return err_fail(ERR_USAGE,
-                            "%s and %s were evaluated differently: add --protocol, or --json for a line each",
-                            a->dirs[0], a->dirs[i]);
-    return OK;
+/* In one table: looked at before the first score. results (n_dirs) out. */
+static Err check_alike(const Arguments *a, Evaluated *results) {
+    Err err = OK;
+    for (int i = 0; i < a->n_dirs && !err; i++) {
+        err = evaluate_describe(a->dirs[i], &a->options, &results[i]);
+        if (!err && (results[i].protocol != results[0].protocol || results[i].eval.n_ks != results[0].eval.n_ks ||
+                     memcmp(results[i].eval.ks, results[0].eval.ks, sizeof results[0].eval.ks)))
+            err = err_fail(ERR_USAGE, "%s and %s were evaluated differently: add --protocol, or --json for a line each",
+                           a->dirs[0], a->dirs[i]);
+    }
+    return err;
 }
 
 static Err evaluate_snapshots(const Arguments *a) {
     Evaluated *results = must_calloc((size_t)a->n_dirs, sizeof *results);
     gemm_use_one_thread();
     Err err = gemm_self_check();
+    if (!err && !a->is_json)
+        err = check_alike(a, results);
     for (int i = 0; i < a->n_dirs && !err; i++) {
         err = evaluate_snapshot(a->dirs[i], &a->options, &results[i]);
         if (!err && a->is_json)
             evaluate_print_json(&results[i], a->dirs[i], &a->options);
     }
-    if (!err && !a->is_json) {
-        err = check_alike(results, a);
-        if (!err)
-            evaluate_print_tables(results, a->n_dirs, a->dirs, &a->options);
-    }
+    if (!err && !a->is_json)
+        evaluate_print_tables(results, a->n_dirs, a->dirs, &a->options);
     free(results);
     return err;
 }

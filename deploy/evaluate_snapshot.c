@@ -13,11 +13,14 @@
 
 enum { N = RANKING_CANDIDATES };
 
+/* Of one domain. */
 typedef struct Scoring {
-    RestoredModel *model;
+    char dir[SNAPSHOT_CHOICE_PATH];
+    RestoredModel *model; /* where one snapshot serves both domains the same */
     const Model *code;
     Geometry geometry;
     Evalset set;
+    bool exists;
     float *scores; /* (set.n, N) */
 } Scoring;
 
@@ -65,7 +68,7 @@ static void score_batch(const Scoring *s, Step *step, uint32_t batch_number, flo
     *at += n;
 }
 
-static Err score_set(Scoring *s, int domain, const char *snapshot_dir) {
+static Err score_set(Scoring *s, int domain) {
     size_t at = 0;
     Step *step = step_open(s->code, &s->model->config, &s->model->schema);
     s->scores = must_alloc(((size_t)s->set.n * N + 1) * sizeof *s->scores);
@@ -75,7 +78,7 @@ static Err score_set(Scoring *s, int domain, const char *snapshot_dir) {
     if (ranking_are_finite(s->scores, at))
         return OK;
     return err_fail(ERR_FAILED, "scores of domain %c are not finite: the training of %s has diverged", "AB"[domain],
-                    snapshot_dir);
+                    s -> dir);
 }
 
 /* ---- what is scored ----------------------------------------------------------------------------------------- */
@@ -98,38 +101,35 @@ static PublishedSource published_source(const EvaluateOptions *o, EvalProtocol p
     return (PublishedSource){.dir = o->published_dir, .protocol = protocol, .split = o->split};
 }
 
-static Err open_set(Scoring *s, int domain, const EvaluateOptions *o, EvalProtocol protocol, bool *exists) {
-    *exists = true;
+static Err open_set(Scoring *s, int domain, const EvaluateOptions *o, EvalProtocol protocol) {
+    s->exists = true;
     if (!o->published_dir)
         return open_own(s, domain, o, protocol);
     PublishedSource source = published_source(o, protocol);
     source.data = s->model->data;
     source.config = &s->model->config;
-    return published_set_open(&s->set, &source, domain, exists);
+    return published_set_open(&s->set, &source, domain, &s->exists);
 }
 
 /* What is the same for both domains of a run. */
-static void describe(const Scoring *s, const EvaluateOptions *o, Evaluated *out) {
-    const Config *config = &s->model->config;
+static void describe(const Config *config, const EvaluateOptions *o, Evaluated *out) {
     memcpy(out->model, config->model.name, sizeof out->model);
     out->is_backbone = config->model.backbone_only;
     out->eval = config->eval;
-    out->data = dataset_info(s->model->data)->fingerprint;
-    out->trained_on = snapshot_data(s->model->snapshot)->fingerprint;
     out->protocol = o->protocol >= 0   ? (EvalProtocol)o->protocol
                     : o->published_dir ? EVAL_PAPER
                                        : (EvalProtocol)config->eval.protocol;
     out->has_unknown = o->published_dir || out->protocol == EVAL_PAPER;
 }
 
-static Err score_domain(Scoring *s, const char *dir, int domain, const EvaluateOptions *o, Evaluated *out) {
-    bool exists;
+static Err score_domain(Scoring *s, int domain, const EvaluateOptions *o, Evaluated *out) {
     EvaluatedDomain *d = &out->domains[domain];
-    describe(s, o, out);
-    Err err = open_set(s, domain, o, out->protocol, &exists);
-    if (!err && exists)
-        err = score_set(s, domain, dir);
-    if (err || !exists)
+    if (!s->exists)
+        return OK;
+    Err err = restored_model_load(s->model);
+    if (!err)
+        err = score_set(s, domain);
+    if (err)
         return err;
     measure_domain(&s->set, s->scores, o, out, d);
     d->epoch = snapshot_epoch(s->model->snapshot);
@@ -138,18 +138,55 @@ static Err score_domain(Scoring *s, const char *dir, int domain, const EvaluateO
     return OK;
 }
 
-static Err evaluate_domain(const char *dir, int domain, const EvaluateOptions *o, Evaluated *out) {
-    Scoring *s = must_calloc(1, sizeof *s);
-    Err err = restored_model_open(&s->model, dir, o->data_dir);
-    if (!err) {
-        s->code = model_find(s->model->config.model.name);
-        err = score_domain(s, dir, domain, o, out);
+/* ---- both domains ------------------------------------------------------------------------------------------- */
+
+/* other: of the domain before, or NULL. */
+static Err open_model(Scoring *s, const Scoring *other, const EvaluateOptions *o) {
+    if (other && !strcmp(s->dir, other->dir))
+        s->model = other->model;
+    else {
+        Err err = restored_model_open(&s->model, s->dir, o->data_dir);
+        if (err)
+            return err;
     }
+    s->code = model_find(s->model->config.model.name);
+    return OK;
+}
+
+/* All that is small, and what is asked: it can be wrong. */
+static Err open_scorings(Scoring s[N_DOMAINS], const char *dir, const EvaluateOptions *o, Evaluated *out) {
+    Err err = OK;
+    for (int d = 0; d < N_DOMAINS && !err; d++)
+        err = snapshot_choose_best(dir, d, s[d].dir);
+    for (int d = 0; d < N_DOMAINS && !err; d++)
+        err = open_model(&s[d], d ? &s[d - 1] : NULL, o);
+    if (err)
+        return err;
+    describe(snapshot_config(s->model->snapshot), o, out);
+    out->data = dataset_info(s->model->data)->fingerprint;
+    out->trained_on = snapshot_data(s->model->snapshot)->fingerprint;
+    for (int d = 0; d < N_DOMAINS && !err; d++)
+        err = open_set(&s[d], d, o, out->protocol);
+    return err;
+}
+
+static void close_scoring(Scoring *s) {
     evalset_close(&s->set);
     geometry_free(&s->geometry);
-    restored_model_close(&s->model);
     free(s->scores);
-    free(s);
+    restored_model_close(&s->model);
+    *s = (Scoring){0};
+}
+
+/* The first domain's model goes before the other's rows come, if they are of another snapshot. */
+static Err score_domains(Scoring s[N_DOMAINS], const EvaluateOptions *o, Evaluated *out) {
+    Err err = OK;
+    for (int d = 0; d < N_DOMAINS && !err; d++) {
+        err = score_domain(&s[d], d, o, out);
+        if (d + 1 < N_DOMAINS && s[d + 1].model == s[d].model)
+            s[d].model = NULL;
+        close_scoring(&s[d]);
+    }
     return err;
 }
 
@@ -162,15 +199,35 @@ static Err check_exists(const EvaluateOptions *o, const Evaluated *e) {
     return err_fail(ERR_DATA, "%s holds neither %s_A.tsv nor %s_B.tsv, plain or .gz", o->published_dir, split, split);
 }
 
-Err evaluate_snapshot(const char *dir, const EvaluateOptions *options, Evaluated *out) {
-    char chosen[N_DOMAINS][SNAPSHOT_CHOICE_PATH];
+Err evaluate_describe(const char *dir, const EvaluateOptions *options, Evaluated *out) {
+    char chosen[SNAPSHOT_CHOICE_PATH];
+    Snapshot *snapshot = NULL;
     *out = (Evaluated){0};
-    Err err = OK;
-    for (int d = 0; d < N_DOMAINS && !err; d++)
-        err = snapshot_choose_best(dir, d, chosen[d]);
-    for (int d = 0; d < N_DOMAINS && !err; d++)
-        err = evaluate_domain(chosen[d], d, options, out);
-    return err ? err : check_exists(options, out);
+    Err err = snapshot_choose_best(dir, DOMAIN_A, chosen);
+    if (!err)
+        err = snapshot_open(&snapshot, chosen);
+    if (!err)
+        describe(snapshot_config(snapshot), options, out);
+    snapshot_close(&snapshot);
+    return err;
+}
+
+Err evaluate_snapshot(const char *dir, const EvaluateOptions *options, Evaluated *out) {
+    Scoring *scorings = must_calloc(N_DOMAINS, sizeof *scorings);
+    *out = (Evaluated){0};
+    Err err = open_scorings(scorings, dir, options, out);
+    for (int d = 0; d < N_DOMAINS; d++)
+        out->domains[d].exists = scorings[d].exists;
+    if (!err)
+        err = check_exists(options, out);
+    if (!err)
+        err = score_domains(scorings, options, out);
+    if (scorings[0].model == scorings[1].model)
+        scorings[0].model = NULL;
+    for (int d = 0; d < N_DOMAINS; d++)
+        close_scoring(&scorings[d]);
+    free(scorings);
+    return err;
 }
 
 Err evaluate_probes(const EvaluateOptions *options, Evaluated *out) {

@@ -45,6 +45,10 @@ typedef struct Evaluated {
     EvaluatedDomain domains[N_DOMAINS];
 } Evaluated;
 
+/* What evaluate_snapshot() will tell of the model and of how it is measured, from manifests alone: no domain, no
+ * data set. */
+Err evaluate_describe(const char *dir, const EvaluateOptions *options, Evaluated *out) MUST_CHECK;
+
 /* dir is a snapshot, or a run's directory: then each domain is read from the snapshot of its best validation epoch.
  * ERR_DATA if data_dir holds another data set than the training's; ERR_FAILED if a score is not
  * finite; ERR_CORRUPT, ERR_IO. */

@@ -256,6 +256,8 @@ static Err open_desk(Desk *d) {
         err = restored_model_open(&d->model, chosen, d->options->data_dir);
     if (!err)
         err = open_names(d);
+    if (!err)
+        err = restored_model_load(d->model);
     return err ? err : open_recommender(d);
 }
 

@@ -22,20 +22,6 @@ static Err check_data(const RestoredModel *m, const char *snapshot_dir, const ch
         data_dir, (unsigned long)dataset_info(m->data)->fingerprint, snapshot_dir, (unsigned long)want);
 }
 
-/* Nothing is trained, so no moments are kept. On newer data the tables may be longer; items that are new have their
- * initial rows. */
-static Err open_store(RestoredModel *m) {
-    const TrainConfig *train = &m->config.train;
-    const SnapshotLoad how = {.restore = is_of_training(m) ? RESTORE_RESUME : RESTORE_INIT};
-    OptimizerConfig without_moments = m->config.optimizer;
-    without_moments.kind = OPTIMIZER_SGD;
-    m->ranks = train->consistency == CONSISTENCY_SYNC ? (uint32_t)train->ranks : 1;
-    Err err = derive_schema(NULL, &m->config, dataset_info(m->data), &m->schema);
-    if (!err)
-        err = store_open(&m->store, &m->schema, &without_moments, snapshot_seed(m->snapshot), m->ranks);
-    return err ? err : snapshot_load_rows(m->snapshot, &m->schema, m->store, &how, NULL);
-}
-
 Err restored_model_open(RestoredModel **out, const char *snapshot_dir, const char *data_dir) {
     RestoredModel *m = *out = must_calloc(1, sizeof *m);
     Err err = snapshot_open(&m->snapshot, snapshot_dir);
@@ -44,12 +30,26 @@ Err restored_model_open(RestoredModel **out, const char *snapshot_dir, const cha
     if (!err)
         err = check_data(m, snapshot_dir, data_dir);
     if (!err) {
+        const TrainConfig *train = &m->config.train;
         m->config = *snapshot_config(m->snapshot);
-        err = open_store(m);
+        m->ranks = train->consistency == CONSISTENCY_SYNC ? (uint32_t)train->ranks : 1;
+        err = derive_schema(NULL, &m->config, dataset_info(m->data), &m->schema);
     }
     if (err)
         restored_model_close(out);
     return err;
+}
+
+/* Nothing is trained, so no moments are kept. On newer data the tables may be longer; items that are new have their
+ * initial rows. */
+Err restored_model_load(RestoredModel *m) {
+    const SnapshotLoad how = {.restore = is_of_training(m) ? RESTORE_RESUME : RESTORE_INIT};
+    OptimizerConfig without_moments = m->config.optimizer;
+    without_moments.kind = OPTIMIZER_SGD;
+    if (m->store)
+        return OK;
+    Err err = store_open(&m->store, &m->schema, &without_moments, snapshot_seed(m->snapshot), m->ranks);
+    return err ? err : snapshot_load_rows(m->snapshot, &m->schema, m->store, &how, NULL);
 }
 
 void restored_model_close(RestoredModel **m) {

@@ -14,13 +14,16 @@ typedef struct RestoredModel {
     Dataset *data;
     Config config; /* the snapshot's; the caller may change what the schema does not depend on */
     Schema schema;
-    Store *store;
+    Store *store;   /* NULL until the rows are loaded */
     uint32_t ranks; /* of the training: 1 unless it was sync */
 } RestoredModel;
 
-/* The store holds values alone. Every row is checked before it is used. ERR_DATA if data_dir holds neither the data set
- * of the training nor one made from it with --base; ERR_CORRUPT, ERR_IO. A failure leaves *out NULL. */
+/* Without rows yet. ERR_DATA if data_dir holds neither the data set of the training nor one made from it with --base;
+ * ERR_CORRUPT, ERR_IO. A failure leaves *out NULL. */
 Err restored_model_open(RestoredModel **out, const char *snapshot_dir, const char *data_dir) MUST_CHECK;
+/* Opens the store with all rows, values alone, each checked before it is used. Loaded is loaded. ERR_CORRUPT, ERR_IO.
+ */
+Err restored_model_load(RestoredModel *m) MUST_CHECK;
 void restored_model_close(RestoredModel **m);
 
 #endif

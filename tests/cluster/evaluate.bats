@@ -157,6 +157,20 @@ assert [g["n"] for g in paper["B"]["groups"].values()] == [393, 330, 110, 100, 8
 PYTHON
 }
 
+@test "what can be told from manifests and published files is told before a row is read" {
+    local run="$BATS_TEST_TMPDIR/all" bad="$BATS_TEST_TMPDIR/bad" file
+    mangrove train "$BATS_FILE_TMPDIR/run.yaml" --local --set run.dir="$run" --set eval.protocol=all >/dev/null
+    for file in "$run"/snapshots/*/*.A.safetensors; do
+        printf '\xff\xff' | dd of="$file" bs=1 seek=$(($(stat -c %s "$file") / 2)) conv=notrunc status=none
+    done
+    fails_with 5 "safetensors: block" "$run" --data "$DATA"
+    fails_with 2 "were evaluated differently" "$run" "$RUN" --data "$DATA"
+    mkdir "$bad"
+    gzip -dc "$FILES/test_A.tsv.gz" >"$bad/test_A.tsv"
+    gzip -dc "$FILES/test_B.tsv.gz" | sed '13s/\t[^\t]*$//' >"$bad/test_B.tsv"
+    fails_with 3 "test_B.tsv:13: 7 tab-separated fields" "$run" --data "$DATA" --published "$bad"
+}
+
 @test "evaluate names what is wrong with published files, and which options do not go together" {
     local bad="$BATS_TEST_TMPDIR/bad"
     mkdir "$bad"
