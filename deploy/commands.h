@@ -1,4 +1,5 @@
-/* The commands of `mangrove`: one row each, one file cmd_<name>.c each. */
+/* The commands of `mangrove`: one row each, one file cmd_<name>.c each: here what runs a training, in tools/ what works
+ * on its snapshots, in bench/ what measures. */
 #ifndef MANGROVE_DEPLOY_COMMANDS_H
 #define MANGROVE_DEPLOY_COMMANDS_H
 

@@ -1,6 +1,6 @@
 /* link: mg_server */
 /* Which snapshot a domain of a run is read from. */
-#include "deploy/snapshot_choice.c" /* the program's own file: no library holds deploy/ */
+#include "deploy/tools/snapshot_choice.c" /* the program's own file: no library holds deploy/ */
 #include "tests/unit/snapshot_fixture.h"
 
 /* run/snapshots are the fixture's; epochs 1 and 2, of which A's best is 1 and B's is 2. */

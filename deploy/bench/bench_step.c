@@ -1,0 +1,206 @@
+/* A step's phases, timed: make the batch and name its rows, pull, forward, backward, push. */
+#include "deploy/bench/bench_step.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/log.h"
+#include "deploy/bench/bench_batches.h"
+#include "server/store/store.h"
+#include "worker/model/step.h"
+#include "worker/ops/gemm.h"
+
+#define PHASES(X) X(batch) X(lookup) X(pull) X(forward) X(backward) X(push)
+enum {
+#define X(name) PHASE_##name,
+    PHASES(X)
+#undef X
+        N_PHASES
+};
+static const char *const PHASE_NAMES[N_PHASES] = {
+#define X(name) #name,
+    PHASES(X)
+#undef X
+};
+
+typedef struct Tally {
+    double seconds[N_PHASES], total_s, cpu_s; /* cpu_s: what a busy machine left us of total_s */
+    uint64_t n_instances, n_steps, n_positions;
+} Tally;
+
+typedef struct Bench {
+    const Config *config;
+    BenchBatches *batches;
+    Schema *schema;
+    Store *store;
+    Step *step;
+} Bench;
+
+static double clock_s(clockid_t id) {
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double now_s(void) {
+    return clock_s(CLOCK_MONOTONIC);
+}
+
+static double lap(Tally *tally, int phase, double since) {
+    double now = now_s();
+    tally->seconds[phase] += now - since;
+    return now;
+}
+
+static void open_epoch(Bench *b, uint32_t epoch) {
+    uint32_t n_steps[N_DOMAINS];
+    for (int d = 0; d < N_DOMAINS; d++)
+        n_steps[d] = bench_batches_steps(b->batches, d);
+    store_open_epoch(b->store, epoch, n_steps);
+}
+
+static Err open_bench(Bench *b, const Config *config, const BenchStepOptions *o) {
+    const Model *model = model_find(config->model.name);
+    if (!model)
+        return ERR_CONFIG;
+    Err err = gemm_self_check();
+    if (err || (err = bench_batches_open(&b->batches, config, model, o->data_dir, o->mean_history)))
+        return err;
+    b->config = config;
+    b->schema = must_calloc(1, sizeof *b->schema);
+    err = model_schema(config, bench_batches_items(b->batches), bench_batches_users(b->batches), b->schema);
+    if (err || (err = store_open(&b->store, b->schema, &config->optimizer, config->train.seed, 1)))
+        return err;
+    b->step = step_open(model, config, b->schema);
+    open_epoch(b, 1);
+    return OK;
+}
+
+static void close_bench(Bench *b) {
+    step_close(&b->step);
+    store_close(&b->store);
+    free(b->schema);
+    bench_batches_close(&b->batches);
+}
+
+static Err run_step(Bench *b, Tally *tally) {
+    Work work = bench_batches_next(b->batches);
+    if (work.epoch != store_epoch(b->store))
+        open_epoch(b, work.epoch);
+    Batch batch;
+    uint32_t n_keys;
+    size_t n_values;
+    double at = now_s();
+    step_reset(b->step);
+    bench_batches_make(b->batches, &work, step_arena(b->step), &batch);
+    at = lap(tally, PHASE_batch, at);
+    step_begin(b->step, &batch, true);
+    const uint64_t *keys = step_pull_keys(b->step, &n_keys, &n_values);
+    at = lap(tally, PHASE_lookup, at);
+    store_pull(b->store, keys, n_keys, step_values(b->step));
+    at = lap(tally, PHASE_pull, at);
+    step_forward(b->step);
+    at = lap(tally, PHASE_forward, at);
+    step_backward(b->step);
+    keys = step_push_keys(b->step, &n_keys, &n_values);
+    at = lap(tally, PHASE_backward, at);
+    PushResult result;
+    Err err = store_push(b->store, &work, keys, n_keys, step_grads(b->step), &result);
+    lap(tally, PHASE_push, at);
+    tally->n_instances += (uint64_t)batch.n_instances;
+    tally->n_positions += (uint64_t)batch.n_positions;
+    tally->n_steps++;
+    return err;
+}
+
+static Err run_for(Bench *b, double seconds, Tally *tally) {
+    double start = now_s(), end = start + seconds, cpu = clock_s(CLOCK_THREAD_CPUTIME_ID);
+    Err err = OK;
+    while (!err && now_s() < end)
+        err = run_step(b, tally);
+    tally->total_s += now_s() - start;
+    tally->cpu_s += clock_s(CLOCK_THREAD_CPUTIME_ID) - cpu;
+    return err;
+}
+
+/* ---- the yardstick ---------------------------------------------------------------------------------------------- */
+
+/* Runs the command and finds "speed N instances/s" in its last line. */
+static Err run_yardstick(const char *command, double *rate) {
+    char line[4096], last[4096] = "";
+    FILE *out = popen(command, "r");
+    if (!out)
+        return err_fail(ERR_FAILED, "cannot run the yardstick \"%s\"", command);
+    while (fgets(line, sizeof line, out))
+        strcpy(last, line);
+    int status = pclose(out);
+    const char *found = strstr(last, "speed ");
+    if (status != 0 || !found || sscanf(found, "speed %lf instances/s", rate) != 1 || !(*rate > 0))
+        return err_fail(ERR_FAILED,
+                        "the yardstick \"%s\" ended with status %d and the line \"%.*s\": expected 0 and a last line "
+                        "with \"speed N instances/s\"",
+                        command, status, (int)strcspn(last, "\n"), last);
+    return OK;
+}
+
+/* ---- output ----------------------------------------------------------------------------------------------------- */
+
+static double rate_of(const Tally *t) {
+    return (double)t->n_instances / t->total_s;
+}
+
+static void print_table(const Bench *b, const Tally *t, double yardstick) {
+    const ModelConfig *m = &b->config->model;
+    printf("%s, D %d, T %d, batch %d, mean history %.1f, BLAS kernel %s\n", m->name, m->dim, m->seq_len,
+           b->config->train.batch, (double)t->n_positions / (double)t->n_instances, gemm_kernel());
+    printf("%-10s %12s %8s\n", "phase", "us per step", "share");
+    for (int p = 0; p < N_PHASES; p++)
+        printf("%-10s %12.1f %7.1f%%\n", PHASE_NAMES[p], t->seconds[p] / (double)t->n_steps * 1e6,
+               100 * t->seconds[p] / t->total_s);
+    printf("%-10s %12.1f\n%.0f instances/s, %.0f per second of processor time, in %llu steps\n", "all",
+           t->total_s / (double)t->n_steps * 1e6, rate_of(t), (double)t->n_instances / t->cpu_s,
+           (unsigned long long)t->n_steps);
+    if (yardstick > 0)
+        printf("yardstick %.0f instances/s: mangrove is %.1f times as fast\n", yardstick, rate_of(t) / yardstick);
+}
+
+static void print_json(const Bench *b, const Tally *t, double yardstick) {
+    const ModelConfig *m = &b->config->model;
+    printf("{\"bench\": \"step\", \"model\": \"%s\", \"dim\": %d, \"seq_len\": %d, \"batch\": %d, "
+           "\"mean_history\": %.3f, \"kernel\": \"%s\", \"steps\": %llu, \"instances_per_s\": %.1f, "
+           "\"instances_per_cpu_s\": %.1f",
+           m->name, m->dim, m->seq_len, b->config->train.batch, (double)t->n_positions / (double)t->n_instances,
+           gemm_kernel(), (unsigned long long)t->n_steps, rate_of(t), (double)t->n_instances / t->cpu_s);
+    for (int p = 0; p < N_PHASES; p++)
+        printf(", \"%s_us\": %.2f", PHASE_NAMES[p], t->seconds[p] / (double)t->n_steps * 1e6);
+    if (yardstick > 0)
+        printf(", \"yardstick_per_s\": %.1f, \"ratio\": %.3f", yardstick, rate_of(t) / yardstick);
+    puts("}");
+}
+
+static Err measure(Bench *b, const BenchStepOptions *o) {
+    Tally warm = {0}, tally = {0};
+    double yardsticks = 0;
+    Err err = run_for(b, o->seconds, &warm); /* the arena finds its size, most rows come into being */
+    for (int round = 0; round < o->rounds && !err; round++) {
+        err = run_for(b, o->seconds, &tally);
+        double rate = 0;
+        if (!err && o->yardstick)
+            err = run_yardstick(o->yardstick, &rate);
+        yardsticks += rate;
+    }
+    if (!err)
+        (o->is_json ? print_json : print_table)(b, &tally, yardsticks / o->rounds);
+    return err;
+}
+
+Err bench_step(const Config *config, const BenchStepOptions *options) {
+    Bench b = {0};
+    Err err = open_bench(&b, config, options);
+    if (!err)
+        err = measure(&b, options);
+    close_bench(&b);
+    return err;
+}
