@@ -144,7 +144,7 @@ const Option OPTIONS[] = {
     {"snapshot.full_every", INT(snapshot.full_every, 1, 1000), DEFAULT = "1",
      SAYS = "Every k-th snapshot is full; those between hold only rows that changed since the last full one."},
     {"snapshot.copy_mb", INT(snapshot.copy_mb, 1, 1048576), DEFAULT = "1024",
-     SAYS = "Megabytes of old rows that a server keeps while it writes a snapshot; beyond it pushes wait."},
+     SAYS = "Megabytes for old rows while a server writes a snapshot, kept for the next; beyond it pushes wait."},
 };
 // clang-format on
 

@@ -21,21 +21,28 @@ static bool make_ready(Copies *c, size_t bytes) {
     return true;
 }
 
-/* PROT_NONE: reserved addresses count nowhere as memory; what the budget allows counts from the beginning, so that
- * within it a copy is there for sure. */
-void copies_init(Copies *c, CopyBudget *budget, size_t copy_bytes, uint32_t n) {
-    *c = (Copies){.budget = budget, .copy_bytes = copy_bytes};
-    if (n == 0)
-        return;
-    size_t bytes = n * copy_bytes;
+/* PROT_NONE: reserved addresses count nowhere as memory. */
+static void reserve(Copies *c, size_t bytes) {
     c->map_bytes = round_up(bytes) + SLAB_REGION;
     void *map = mmap(NULL, c->map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (map != MAP_FAILED) {
-        c->map = map;
-        c->first = (char *)round_up((uintptr_t)c->map);
-        if (bytes > SLAB_REGION)
-            madvise(c->first, round_up(bytes), MADV_HUGEPAGE); /* a wish, as in slab.c */
-    }
+    if (map == MAP_FAILED)
+        return;
+    c->map = map;
+    c->first = (char *)round_up((uintptr_t)c->map);
+    if (bytes > SLAB_REGION)
+        madvise(c->first, round_up(bytes), MADV_HUGEPAGE); /* a wish, as in slab.c */
+}
+
+/* What the budget allows counts as memory from the beginning, so that within it a copy is there for sure. */
+void copies_begin(Copies *c, CopyBudget *budget, size_t copy_bytes, uint32_t n, uint32_t max_n) {
+    c->budget = budget;
+    c->copy_bytes = copy_bytes;
+    c->n_taken = c->unused = c->returned = 0;
+    if (n == 0)
+        return;
+    if (!c->map)
+        reserve(c, max_n * copy_bytes);
+    size_t bytes = n * copy_bytes;
     if (!make_ready(c, bytes < budget->max_bytes ? bytes : budget->max_bytes))
         budget->is_short = true;
 }
@@ -43,7 +50,7 @@ void copies_init(Copies *c, CopyBudget *budget, size_t copy_bytes, uint32_t n) {
 void copies_free(Copies *c) {
     if (c->map)
         munmap(c->map, c->map_bytes);
-    c->map = NULL;
+    *c = (Copies){0};
 }
 
 /* A snapshot is no reason to end: whoever needs a copy waits until it is written. */

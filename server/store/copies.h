@@ -1,6 +1,6 @@
 /* Room for copies of a table's rows while a cut lives: one thread takes and fills them, another gives them back. All
- * are of one size, numbered from 1. Addresses are reserved for as many as there may ever be, memory is for those that
- * were taken. */
+ * are of one size, numbered from 1. Addresses are reserved for as many as there may ever be; memory is for those that
+ * were taken, and stays from cut to cut: memory that was never used before is the dearest there is. */
 #ifndef MANGROVE_SERVER_STORE_COPIES_H
 #define MANGROVE_SERVER_STORE_COPIES_H
 
@@ -21,14 +21,15 @@ typedef struct Copies {
     CopyBudget *budget;
     char *map, *first;                         /* as mapped; as aligned to a huge page; NULL: no addresses were left */
     size_t map_bytes, copy_bytes, ready_bytes; /* ready: may be written to */
-    uint32_t n_taken;                          /* ever; the taker's */
+    uint32_t n_taken;                          /* in this cut; the taker's */
     uint32_t unused;                           /* a list of those that came back; the taker's */
     _Atomic uint32_t returned;                 /* a list: the giver adds, the taker takes all of it */
 } Copies;
 
-/* n: the most that are ever taken, not counting those that came back before. */
-void copies_init(Copies *c, CopyBudget *budget, size_t copy_bytes, uint32_t n);
-void copies_free(Copies *c); /* nobody takes or uses one any more */
+/* For a new cut: none is taken. n: the most that are ever taken in it, not counting those that came back before;
+ * max_n: in any cut. A zeroed Copies is ready for its first cut. */
+void copies_begin(Copies *c, CopyBudget *budget, size_t copy_bytes, uint32_t n, uint32_t max_n);
+void copies_free(Copies *c);
 
 /* The taker's thread, one for all that share a budget. 0: is_bounded and the budget is used up, or no memory is to be
  * had. */

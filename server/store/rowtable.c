@@ -63,6 +63,7 @@ void rowtable_init(RowTable *t, const Schema *schema, int table, OptimizerKind o
 void rowtable_free(RowTable *t) {
     for (int i = 0; i < N_SLOTS; i++)
         subtable_free(t->slots[i]);
+    copies_free(&t->copies);
     slab_free(&t->slab);
     free(t->rules);
     *t = (RowTable){0};
@@ -117,31 +118,6 @@ void rowtable_locate(const RowTable *tables, const uint64_t *keys, uint32_t n, c
     }
 }
 
-/* While a cut has rows to be read rowtable_protect has come before. */
-static void touch(const RowTable *t, SubTable *sub, int64_t place) {
-    Chunk *chunk = subtable_chunk(sub, t->shape, place);
-    if (chunk->touched == t->generation)
-        return;
-    assert(!sub->guard || guard_is_done(sub->guard));
-    chunk->touched = t->generation;
-}
-
-void rowtable_change(RowTable *tables, const uint64_t *keys, uint32_t n, int domain, real **rows) {
-    Places p;
-    find(tables, keys, n, &p);
-    for (uint32_t i = 0; i < n; i++) {
-        const RowTable *t = table_of(tables, keys[i]);
-        rows[i] = NULL;
-        if (p.places[i] == SUBTABLE_NONE)
-            continue;
-        touch(t, p.subs[i], p.places[i]);
-        rows[i] = subtable_row(p.subs[i], t->shape, p.places[i]);
-        prefetch(rows[i], t->width * sizeof(real));
-        if (domain >= 0 && t->n_sets)
-            prefetch(rowtable_moments(t, rows[i], domain), t->set_reals * sizeof(real));
-    }
-}
-
 /* The row that changes, or the place that a new one will take. */
 static uint32_t place_to_change(const SubTable *sub, int64_t place) {
     return place == SUBTABLE_NONE ? sub->n_rows : (uint32_t)place;
@@ -153,23 +129,59 @@ static bool is_guarded(const RowTable *t, const SubTable *sub, uint32_t place) {
     return sub->guard && chunk != sub->chunks + sub->n_chunks && !guard_is_free(chunk, t->generation);
 }
 
+static bool protect(const RowTable *tables, const uint64_t *keys, uint32_t n, const Places *p, bool is_bounded) {
+    uint32_t guarded[ROWTABLE_BLOCK], n_guarded = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const RowTable *t = table_of(tables, keys[i]);
+        SubTable *sub = p->subs[i];
+        if (!sub || !sub->guard || !is_guarded(t, sub, place_to_change(sub, p->places[i])))
+            continue;
+        const Chunk *chunk = subtable_chunk(sub, t->shape, place_to_change(sub, p->places[i]));
+        __builtin_prefetch(sub->guard, 1);
+        if (chunk->touched == t->generation) /* it has a copy, else its guard would not have to be asked */
+            __builtin_prefetch(copies_at(&t->copies, chunk->copy));
+        if (p->places[i] != SUBTABLE_NONE)
+            prefetch(subtable_row(sub, t->shape, p->places[i]), t->shape.row_reals * sizeof(real));
+        guarded[n_guarded++] = i;
+    }
+    for (uint32_t k = 0; k < n_guarded; k++) {
+        SubTable *sub = p->subs[guarded[k]];
+        if (!guard_touch(sub->guard, place_to_change(sub, p->places[guarded[k]]), is_bounded))
+            return false;
+    }
+    return true;
+}
+
 bool rowtable_protect(RowTable *tables, const uint64_t *keys, uint32_t n, bool is_bounded) {
     Places p;
     find(tables, keys, n, &p);
+    return protect(tables, keys, n, &p, is_bounded);
+}
+
+/* A guard that is done is not asked. */
+static void touch(const RowTable *t, SubTable *sub, int64_t place) {
+    Chunk *chunk = subtable_chunk(sub, t->shape, place);
+    if (chunk->touched == t->generation)
+        return;
+    assert(!sub->guard || guard_is_done(sub->guard));
+    chunk->touched = t->generation;
+}
+
+bool rowtable_change(RowTable *tables, const uint64_t *keys, uint32_t n, int domain, real **rows) {
+    Places p;
+    find(tables, keys, n, &p);
+    if (!protect(tables, keys, n, &p, false))
+        return false;
     for (uint32_t i = 0; i < n; i++) {
         const RowTable *t = table_of(tables, keys[i]);
-        SubTable *sub = p.subs[i];
-        if (!sub || !is_guarded(t, sub, place_to_change(sub, p.places[i])))
+        rows[i] = NULL;
+        if (p.places[i] == SUBTABLE_NONE)
             continue;
-        __builtin_prefetch(sub->guard, 1);
-        if (p.places[i] != SUBTABLE_NONE)
-            prefetch(subtable_row(sub, t->shape, p.places[i]), t->shape.row_reals * sizeof(real));
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        SubTable *sub = p.subs[i];
-        if (sub && is_guarded(table_of(tables, keys[i]), sub, place_to_change(sub, p.places[i])) &&
-            !guard_touch(sub->guard, place_to_change(sub, p.places[i]), is_bounded))
-            return false;
+        touch(t, p.subs[i], p.places[i]);
+        rows[i] = subtable_row(p.subs[i], t->shape, p.places[i]);
+        prefetch(rows[i], t->width * sizeof(real));
+        if (domain >= 0 && t->n_sets)
+            prefetch(rowtable_moments(t, rows[i], domain), t->set_reals * sizeof(real));
     }
     return true;
 }

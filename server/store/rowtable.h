@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/schema.h"
+#include "server/store/copies.h"
 #include "server/store/optimizer.h"
 #include "server/store/subtable.h"
 
@@ -23,6 +24,7 @@ typedef struct RowTable {
     uint32_t generation; /* of the store: what a changed chunk bears */
     RowShape shape;
     Slab slab;
+    Copies copies; /* of rows, while a cut lives */
     RowRule sparse_rule; /* of every row of a sparse table */
     uint8_t *rules;      /* (n_rows) RowRule of each row of a dense or stats table, else NULL */
     SubTable *slots[N_SLOTS];
@@ -34,10 +36,11 @@ void rowtable_free(RowTable *t);
 /* The row of each of at most ROWTABLE_BLOCK keys of any tables, NULL where it does not exist; the memory of its values
  * is on its way into the cache. tables: by number. */
 void rowtable_locate(const RowTable *tables, const uint64_t *keys, uint32_t n, const real **rows);
-/* The same for rows that will change, in a step of this domain (its moments are on their way too) or, -1, otherwise. */
-void rowtable_change(RowTable *tables, const uint64_t *keys, uint32_t n, int domain, real **rows);
-/* While a cut lives, before rows of these keys change or are created: copies aside what it still needs. At most
- * ROWTABLE_BLOCK keys. False: there is no room for a copy; those that were made help the next try. */
+/* The same for rows that will change, in a step of this domain (its moments are on their way too) or, -1, otherwise.
+ * What a cut still needs of them is copied aside. False: no memory for a copy, and no row may change. */
+bool rowtable_change(RowTable *tables, const uint64_t *keys, uint32_t n, int domain, real **rows);
+/* Copies aside what a cut still needs of rows of these keys that will change or be created. At most ROWTABLE_BLOCK keys.
+ * False: there is no room for a copy; those that were made help the next try. */
 bool rowtable_protect(RowTable *tables, const uint64_t *keys, uint32_t n, bool is_bounded);
 
 /* The row, which will change; created with its initial values and zero moments if it is not there. */

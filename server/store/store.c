@@ -64,20 +64,8 @@ static uint32_t block_size(uint32_t n_left) {
     return n_left < ROWTABLE_BLOCK ? n_left : ROWTABLE_BLOCK;
 }
 
-/* Before any of these rows changes: what a cut still needs of them is copied. False: there is no room. */
-static bool protect(Store *s, const uint64_t *keys, uint32_t n_keys, bool is_bounded) {
-    if (!s->cut || store_cut_is_read(s->cut))
-        return true;
-    for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK)
-        if (!rowtable_protect(s->tables, keys + first, block_size(n_keys - first), is_bounded))
-            return false;
-    return true;
-}
-
-/* Of a change that cannot wait. */
-static void must_protect(Store *s, uint64_t key) {
-    if (!protect(s, &key, 1, false))
-        log_die(ERR_MEMORY, "no memory for a snapshot's copy of a row: lower snapshot.copy_mb or use more servers");
+static void die_without_copy(void) {
+    log_die(ERR_MEMORY, "no memory for a snapshot's copy of a row: lower snapshot.copy_mb or use more servers");
 }
 
 static void reset_sums(Store *s) {
@@ -86,8 +74,8 @@ static void reset_sums(Store *s) {
         for (uint64_t row = t->first_row; t->kind == TENSOR_SUM && row < t->first_row + t->n_rows; row++) {
             uint64_t key = key_of(t->table, row);
             real *values;
-            must_protect(s, key);
-            rowtable_change(s->tables, &key, 1, -1, &values);
+            if (!rowtable_change(s->tables, &key, 1, -1, &values))
+                die_without_copy();
             if (values)
                 memset(values, 0, s->tables[t->table].width * sizeof(real));
         }
@@ -196,9 +184,8 @@ static void apply_rows(Store *s, const Update *update, int domain, const uint64_
     real *rows[ROWTABLE_BLOCK];
     for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK) {
         uint32_t n = block_size(n_keys - first);
-        if (!protect(s, keys + first, n, false)) /* gate three has seen to the room */
-            assert(!"a row changes that a cut still needs");
-        rowtable_change(s->tables, keys + first, n, domain, rows);
+        if (!rowtable_change(s->tables, keys + first, n, domain, rows))
+            die_without_copy(); /* gate three has seen to the room */
         for (uint32_t i = 0; i < n; i++) {
             uint64_t row = key_row(keys[first + i]);
             RowTable *t = &s->tables[key_table(keys[first + i])];
@@ -208,6 +195,14 @@ static void apply_rows(Store *s, const Update *update, int domain, const uint64_
             grads += t->width;
         }
     }
+}
+
+/* What a cut still needs of these rows is copied. False: there is no room. */
+static bool protect(Store *s, const uint64_t *keys, uint32_t n_keys, bool is_bounded) {
+    for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK)
+        if (!rowtable_protect(s->tables, keys + first, block_size(n_keys - first), is_bounded))
+            return false;
+    return true;
 }
 
 /* Gate three: a push that would change rows, its own and, as the last of its step, those of the other ranks. Where
@@ -279,7 +274,7 @@ Err store_push(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys
     Err e = check_push(s, work, keys, n_keys, grads, &n_values);
     if (e != OK)
         return e;
-    if (s->cut && !may_change(s, work, keys, n_keys)) {
+    if (s->cut && !store_cut_is_read(s->cut) && !may_change(s, work, keys, n_keys)) {
         *result = PUSH_WAIT;
         return OK;
     }
@@ -332,7 +327,8 @@ void store_visit(const Store *s, int table, uint32_t slot, StoreVisit visit, voi
 
 void store_put(Store *s, uint64_t key, const real *row) {
     RowTable *t = &s->tables[key_table(key)];
-    must_protect(s, key);
+    if (!rowtable_protect(s->tables, &key, 1, false))
+        die_without_copy();
     memcpy(rowtable_obtain(t, key_row(key)), row, t->shape.row_reals * sizeof(real));
 }
 

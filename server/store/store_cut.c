@@ -15,14 +15,11 @@ struct StoreCut {
     size_t most_copy_bytes; /* of the widest table's row */
     GuardTerms terms[SCHEMA_MAX_TABLES];
     CopyBudget budget;
-    Copies copies[SCHEMA_MAX_TABLES];
     Guard *guards; /* (n_guards) by table and slot */
     Guard **slots; /* (n_tables, N_SLOTS) into guards, NULL: has no rows */
     uint32_t n_guards;
     _Atomic uint32_t n_unread; /* guards */
-    /* the reader's */
-    uint32_t n_left[SCHEMA_MAX_TABLES]; /* guards not yet read */
-    Capture capture;
+    Capture capture; /* the reader's */
 };
 
 /* ---- the store's thread ----------------------------------------------------------------------------------------- */
@@ -48,7 +45,7 @@ static void guard_table(StoreCut *cut, int table) {
     cut->terms[table] = (GuardTerms){.shape = t->shape,
                                      .generation = cut->generation,
                                      .base = cut->only_touched ? cut->store->base : 0,
-                                     .copies = &cut->copies[table]};
+                                     .copies = &t->copies};
     for (int slot = 0; slot < N_SLOTS; slot++) {
         if (slot + AHEAD < N_SLOTS)
             __builtin_prefetch(t->slots[slot + AHEAD], 1);
@@ -58,10 +55,10 @@ static void guard_table(StoreCut *cut, int table) {
         Guard *g = &cut->guards[cut->n_guards++];
         guard_init(g, &cut->terms[table], sub);
         cut->slots[(size_t)table * N_SLOTS + (size_t)slot] = g;
-        cut->n_left[table]++;
         n_rows += sub->n_rows;
     }
-    copies_init(&cut->copies[table], &cut->budget, copy_bytes, n_rows);
+    copies_begin(&t->copies, &cut->budget, copy_bytes, n_rows,
+                 (uint32_t)cut->store->schema->tables[table].n_rows);
 }
 
 StoreCut *store_cut_begin(Store *s, bool only_touched, size_t max_copy_bytes) {
@@ -89,8 +86,6 @@ void store_cut_end(StoreCut **out, bool is_base) {
     if (is_base)
         cut->store->base = cut->generation;
     cut->store->cut = NULL;
-    for (int i = 0; i < cut->store->schema->n_tables; i++)
-        copies_free(&cut->copies[i]);
     capture_free(&cut->capture);
     free(cut->guards);
     free(cut->slots);
@@ -133,8 +128,6 @@ void store_cut_visit(StoreCut *cut, int table, uint32_t slot, StoreVisit visit, 
         return;
     guard_capture(g, c);
     atomic_fetch_sub_explicit(&cut->n_unread, 1, memory_order_release);
-    if (--cut->n_left[table] == 0)
-        copies_free(&cut->copies[table]); /* here: giving back much memory takes time */
     for (uint32_t i = 0; i < c->n_rows; i++)
         visit(ctx, key_of(table, c->places[i].row),
               c->rows + (size_t)c->places[i].place * cut->terms[table].shape.row_reals);

@@ -212,12 +212,12 @@ static void copies_without_memory_are_none(void **state) {
     static const int LIMITS[] = {RLIMIT_AS, RLIMIT_DATA};
     for (size_t i = 0; i < sizeof LIMITS / sizeof *LIMITS; i++) {
         CopyBudget budget = {.max_bytes = BOUND};
-        Copies c;
+        Copies c = {0};
         struct rlimit before;
         assert_int_equal(getrlimit(LIMITS[i], &before), 0);
         const struct rlimit none = {.rlim_cur = 1, .rlim_max = before.rlim_max};
         assert_int_equal(setrlimit(LIMITS[i], &none), 0);
-        copies_init(&c, &budget, 64, 1000);
+        copies_begin(&c, &budget, 64, 1000, 1000);
         uint32_t copy = copies_take(&c, i == 0);
         assert_int_equal(setrlimit(LIMITS[i], &before), 0);
         assert_int_equal(copy, 0);
