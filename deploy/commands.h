@@ -28,8 +28,7 @@
     X(inspect, "show what is in a snapshot: origin, tables, norms, metrics, rows", "mangrove inspect runs/quickstart") \
     X(verify, "check every byte of a snapshot, or of all of a run", "mangrove verify runs/quickstart")                 \
     X(diff, "compare the rows of two snapshots", "mangrove diff runs/quickstart/snapshots/epoch-0001 runs/quickstart") \
-    X(bench, "measure: step, one process training as fast as it can",                                                  \
-      "mangrove bench step configs/amazon.yaml --batch 200")                                                           \
+    X(bench, "measure a hot path beside its yardstick", "mangrove bench step configs/amazon.yaml --batch 200")         \
     X(config, "show the effective configuration and what a run will cost",                                             \
       "mangrove config configs/amazon.yaml --set train.batch=100")
 

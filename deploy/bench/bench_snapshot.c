@@ -4,10 +4,11 @@
  * push. A cut goes: a while undisturbed, the mark, pushes until the writer's thread is through, the end of the cut, and
  * a little more. After another while the same number of bytes is written plainly, as dd does it, with nobody else at
  * work. */
-#include "deploy/bench/bench_snapshot.h"
+#include "deploy/bench/bench.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,23 +24,26 @@
 #include "server/snapshot/snapshot.h"
 #include "server/snapshot/snapshot_manifest.h"
 
-enum { WIDTH = 40, KEYS = 4000, STEPS = 1 << 26, SLOW_MS = 1 };
+enum { WIDTH = 40, KEYS = 4000, STEPS = 1 << 26, SLOW_MS = 1, DEFAULT_CUTS = 10 };
+static const double DEFAULT_GIB = 0.25;
 static const double UNDISTURBED_S = 1, AFTER_S = 0.2, NEAR_MARK_S = 0.25;
 
 /* Of one cut. */
 typedef struct CutResult {
-    double pause_ms;               /* the longest gap between two pushes near the mark, less a push */
-    double longest_ms;             /* the same from the mark to a while after the end */
-    double push_ms;                /* undisturbed, median */
-    double rows_share;             /* rows pushed a second while writing, of those undisturbed */
-    double write_rate, plain_rate; /* bytes a second */
+    double pause_ms;                    /* the longest gap between two pushes near the mark, less a push */
+    double longest_ms;                  /* the same from the mark to a while after the end */
+    double push_ms;                     /* undisturbed, median */
+    double rows_rate, undisturbed_rate; /* rows pushed a second, while writing and before */
+    double write_mb, plain_mb;          /* a second */
     double copied_mib;
     uint64_t n_waits;
 } CutResult;
 
 typedef struct Bench {
     const Config *config;
-    const BenchSnapshotOptions *options;
+    const BenchOptions *options;
+    double gib;
+    int cuts;
     Schema schema;
     Store *store;
     uint64_t n_rows;
@@ -53,12 +57,6 @@ typedef struct Bench {
     char *file, *plain;
     size_t rss_before; /* bytes, before the first cut */
 } Bench;
-
-static double now_s(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ---- the store -------------------------------------------------------------------------------------------------- */
 
@@ -75,10 +73,10 @@ static void fill_store(Bench *b) {
 
 static Err open_store(Bench *b) {
     double row_bytes = WIDTH * sizeof(real) * (b->config->optimizer.kind == OPTIMIZER_ADAM ? 3 : 1);
-    b->n_rows = (uint64_t)(b->options->gib * 0x1p30 / row_bytes) / KEYS * KEYS;
+    b->n_rows = (uint64_t)(b->gib * 0x1p30 / row_bytes) / KEYS * KEYS;
     if (b->n_rows == 0 || b->n_rows > UINT32_MAX)
-        return err_fail(ERR_USAGE, "%g GiB are %.0f rows of %.0f bytes: expected from %d to %u", b->options->gib,
-                        b->options->gib * 0x1p30 / row_bytes, row_bytes, KEYS, UINT32_MAX);
+        return err_fail(ERR_USAGE, "%g GiB are %.0f rows of %.0f bytes: expected from %d to %u", b->gib,
+                        b->gib * 0x1p30 / row_bytes, row_bytes, KEYS, UINT32_MAX);
     schema_add_sparse(&b->schema, "item.A", REACHED_BY_A, (uint32_t)b->n_rows, WIDTH, 0.01);
     schema_finish(&b->schema);
     Err err = store_open(&b->store, &b->schema, &b->config->optimizer, b->config->train.seed, 1);
@@ -112,24 +110,14 @@ static Err push_once(Bench *b, uint64_t *n_waits) {
     }
 }
 
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *x, size_t n) {
-    qsort(x, n, sizeof *x, compare_doubles);
-    return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
-}
-
 /* Pushes for a while with no cut. Returns rows a second; the median of a push out. */
 static Err push_undisturbed(Bench *b, double seconds, double *rows_per_s, double *push_s) {
-    double start = now_s(), last = start;
+    double start = bench_now_s(), last = start;
     uint64_t n_waits = 0;
     Err err = OK;
     for (b->n_push = 0; !err && (last < start + seconds || b->n_push < 3);) {
         err = push_once(b, &n_waits);
-        double now = now_s();
+        double now = bench_now_s();
         if (b->n_push == b->push_capacity) {
             b->push_capacity = 2 * b->push_capacity + 1024;
             b->push_s = must_realloc(b->push_s, b->push_capacity * sizeof *b->push_s);
@@ -138,7 +126,7 @@ static Err push_undisturbed(Bench *b, double seconds, double *rows_per_s, double
         last = now;
     }
     *rows_per_s = (double)b->n_push * KEYS / (last - start);
-    *push_s = median(b->push_s, b->n_push);
+    *push_s = bench_spread(b->push_s, (int)b->n_push).median;
     return err;
 }
 
@@ -157,9 +145,9 @@ typedef struct WriteJob {
 static void *write_snapshot(void *ctx) {
     WriteJob *job = ctx;
     char *files;
-    double start = now_s();
+    double start = bench_now_s();
     job->err = snapshot_write_tables(job->cut, &job->bench->schema, 0, job->bench->dir, NULL, &files);
-    job->seconds = now_s() - start;
+    job->seconds = bench_now_s() - start;
     if (job->err)
         snprintf(job->sentence, sizeof job->sentence, "%s", err_message());
     free(files);
@@ -176,7 +164,7 @@ typedef struct Gaps {
 
 static Err push_and_look(Bench *b, Gaps *gaps, uint64_t *n_waits) {
     Err err = push_once(b, n_waits);
-    double now = now_s(), gap = now - gaps->last;
+    double now = bench_now_s(), gap = now - gaps->last;
     if (gap > gaps->longest)
         gaps->longest = gap;
     if (gaps->last < gaps->mark + NEAR_MARK_S && gap > gaps->longest_near_mark)
@@ -186,7 +174,7 @@ static Err push_and_look(Bench *b, Gaps *gaps, uint64_t *n_waits) {
 }
 
 static Err cut_and_push(Bench *b, WriteJob *job, CutResult *r, double rows_per_s, double push_s) {
-    Gaps gaps = {.mark = now_s()};
+    Gaps gaps = {.mark = bench_now_s()};
     uint64_t n_pushes = 0;
     Err err = OK;
     gaps.last = gaps.mark;
@@ -204,7 +192,8 @@ static Err cut_and_push(Bench *b, WriteJob *job, CutResult *r, double rows_per_s
     r->pause_ms = (gaps.longest_near_mark - push_s) * 1e3;
     r->longest_ms = (gaps.longest - push_s) * 1e3;
     r->push_ms = push_s * 1e3;
-    r->rows_share = (double)n_pushes * KEYS / during_s / rows_per_s;
+    r->rows_rate = (double)n_pushes * KEYS / during_s;
+    r->undisturbed_rate = rows_per_s;
     return err;
 }
 
@@ -238,8 +227,8 @@ static Err measure_cut(Bench *b, CutResult *r) {
         err = bench_disk_write(b->plain, (uint64_t)st.st_size, &plain_s);
     if (err)
         return err;
-    r->write_rate = (double)st.st_size / job.seconds;
-    r->plain_rate = (double)st.st_size / plain_s;
+    r->write_mb = (double)st.st_size / job.seconds / 1e6;
+    r->plain_mb = (double)st.st_size / plain_s / 1e6;
     return OK;
 }
 
@@ -267,52 +256,49 @@ static void print_cut(const Bench *b, int i, const CutResult *r) {
             "{\"bench\": \"snapshot_cut\", \"cut\": %d, \"push_ms\": %.3f, \"pause_ms\": %.3f, \"longest_ms\": %.3f, "
             "\"rows_share\": %.3f, \"write_mb_per_s\": %.1f, \"plain_mb_per_s\": %.1f, \"write_share\": %.3f, "
             "\"copies_mib\": %.1f, \"waits\": %llu}\n",
-            i, r->push_ms, r->pause_ms, r->longest_ms, r->rows_share, r->write_rate / 1e6, r->plain_rate / 1e6,
-            r->write_rate / r->plain_rate, r->copied_mib, (unsigned long long)r->n_waits);
+            i, r->push_ms, r->pause_ms, r->longest_ms, r->rows_rate / r->undisturbed_rate, r->write_mb, r->plain_mb,
+            r->write_mb / r->plain_mb, r->copied_mib, (unsigned long long)r->n_waits);
     else
         printf("%3d %9.2f %9.2f %9.2f %9.2f %11.0f %11.0f %7.2f %9.1f %8llu\n", i, r->push_ms, r->pause_ms,
-               r->longest_ms, r->rows_share, r->write_rate / 1e6, r->plain_rate / 1e6, r->write_rate / r->plain_rate,
+               r->longest_ms, r->rows_rate / r->undisturbed_rate, r->write_mb, r->plain_mb, r->write_mb / r->plain_mb,
                r->copied_mib, (unsigned long long)r->n_waits);
     fflush(stdout);
 }
 
-typedef struct Summary {
-    double pause_median, pause_max, longest_max, rows_share, write_share, copied_max;
-} Summary;
+#define AT(field) offsetof(CutResult, field)
+static const struct {
+    BenchCase c;
+    size_t ours, theirs; /* of CutResult */
+} CASES[] = {
+    {{.name = "pause at the cut", .unit = "ms", .target = 20, .is_at_most = true}, AT(pause_ms), 0},
+    {{.name = "longest until the end", .unit = "ms"}, AT(longest_ms), 0},
+    {{.name = "row updates while writing", .unit = "rows/s", .yardstick = "undisturbed", .target = 0.5},
+     AT(rows_rate),
+     AT(undisturbed_rate)},
+    {{.name = "writing", .unit = "MB/s", .yardstick = "plain write and fsync", .target = 0.8},
+     AT(write_mb),
+     AT(plain_mb)},
+    {{.name = "copies", .unit = "MiB"}, AT(copied_mib), 0},
+};
 
-static Summary summarize(const CutResult *results, int n) {
-    double *pauses = must_alloc(3 * (size_t)n * sizeof *pauses), *rows = pauses + n, *writes = rows + n;
-    Summary s = {0};
-    for (int i = 0; i < n; i++) {
-        const CutResult *r = &results[i];
-        pauses[i] = r->pause_ms;
-        rows[i] = r->rows_share;
-        writes[i] = r->write_rate / r->plain_rate;
-        s.longest_max = r->longest_ms > s.longest_max ? r->longest_ms : s.longest_max;
-        s.copied_max = r->copied_mib > s.copied_max ? r->copied_mib : s.copied_max;
+static Err report(const Bench *b, const CutResult *results) {
+    double *values = must_alloc(3 * (size_t)b->cuts * sizeof *values);
+    double *ours = values, *theirs = values + b->cuts, *ratios = theirs + b->cuts;
+    Err err = OK;
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES && !err; i++) {
+        BenchCase c = CASES[i].c;
+        c.bench = "snapshot";
+        for (int k = 0; k < b->cuts; k++) {
+            ours[k] = *(const double *)((const char *)&results[k] + CASES[i].ours);
+            theirs[k] = *(const double *)((const char *)&results[k] + CASES[i].theirs);
+            ratios[k] = ours[k] / theirs[k];
+        }
+        const BenchResult r = {b->cuts, bench_spread(ours, b->cuts), bench_spread(theirs, b->cuts),
+                               bench_spread(ratios, b->cuts)};
+        err = bench_report(&c, b->options, &r);
     }
-    s.pause_median = median(pauses, (size_t)n);
-    s.pause_max = pauses[n - 1]; /* sorted now */
-    s.rows_share = median(rows, (size_t)n);
-    s.write_share = median(writes, (size_t)n);
-    free(pauses);
-    return s;
-}
-
-static void print_summary(const Bench *b, const Summary *s) {
-    if (b->options->is_json)
-        printf("{\"bench\": \"snapshot\", \"rows\": %llu, \"gib\": %.3f, \"cuts\": %d, \"copy_mb\": %d, "
-               "\"pause_median_ms\": %.3f, \"pause_max_ms\": %.3f, \"longest_max_ms\": %.3f, \"rows_share\": %.3f, "
-               "\"write_share\": %.3f, \"copies_max_mib\": %.1f, \"extra_max_mib\": %.1f}\n",
-               (unsigned long long)b->n_rows, b->options->gib, b->options->cuts, b->config->snapshot.copy_mb,
-               s->pause_median, s->pause_max, s->longest_max, s->rows_share, s->write_share, s->copied_max,
-               extra_mib(b));
-    else
-        printf("pause at the mark %.2f ms median, %.2f ms most; %.2f ms most until after the end\n"
-               "row updates while writing %.2f of undisturbed, writing %.2f of plain writing (medians)\n"
-               "copies %.1f MiB at most, of %d allowed; the process grew by %.1f MiB\n",
-               s->pause_median, s->pause_max, s->longest_max, s->rows_share, s->write_share, s->copied_max,
-               b->config->snapshot.copy_mb, extra_mib(b));
+    free(values);
+    return err;
 }
 
 /* Beside values and moments: index, chunks, what is begun of chunks and regions. */
@@ -323,22 +309,24 @@ static double overhead_bytes(const Bench *b) {
 }
 
 static Err measure(Bench *b) {
-    CutResult *results = must_calloc((size_t)b->options->cuts, sizeof *results);
+    CutResult *results = must_calloc((size_t)b->cuts, sizeof *results);
     Err err = OK;
     if (!b->options->is_json)
         printf("%llu rows of width %d, %.2f GiB and %.1f bytes a row; pushes of %d random rows\n"
                "%3s %9s %9s %9s %9s %11s %11s %7s %9s %8s\n",
-               (unsigned long long)b->n_rows, WIDTH, b->options->gib, overhead_bytes(b), KEYS, "cut", "push ms",
-               "pause ms", "longest", "rate", "write MB/s", "plain MB/s", "share", "copy MiB", "waits");
+               (unsigned long long)b->n_rows, WIDTH, b->gib, overhead_bytes(b), KEYS, "cut", "push ms", "pause ms",
+               "longest", "rate", "write MB/s", "plain MB/s", "share", "copy MiB", "waits");
     b->rss_before = (size_t)rss_bytes();
-    for (int i = 0; i < b->options->cuts && !err; i++) {
+    for (int i = 0; i < b->cuts && !err; i++) {
         err = measure_cut(b, &results[i]);
         if (!err)
             print_cut(b, i + 1, &results[i]);
     }
     if (!err) {
-        Summary s = summarize(results, b->options->cuts);
-        print_summary(b, &s);
+        err = report(b, results);
+        if (!err && !b->options->is_json)
+            printf("%d MiB of copies are allowed; the process grew by %.1f MiB\n", b->config->snapshot.copy_mb,
+                   extra_mib(b));
     }
     free(results);
     return err;
@@ -347,10 +335,10 @@ static Err measure(Bench *b) {
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
 
 static Err open_directory(Bench *b) {
-    snprintf(b->dir, sizeof b->dir, "%s/bench-snapshot-XXXXXX", b->options->dir);
+    snprintf(b->dir, sizeof b->dir, "%s/bench-snapshot-XXXXXX", b->options->dir ? b->options->dir : ".");
     if (!mkdtemp(b->dir)) {
         b->dir[0] = 0;
-        return err_fail(ERR_IO, "cannot create a directory in %s: %m", b->options->dir);
+        return err_fail(ERR_IO, "cannot create a directory in %s: %m", b->options->dir ? b->options->dir : ".");
     }
     b->file = snapshot_path(b->dir, "server-0.A.safetensors");
     b->plain = snapshot_path(b->dir, "plain");
@@ -370,10 +358,12 @@ static void close_bench(Bench *b) {
     free(b->plain);
 }
 
-Err bench_snapshot(const Config *config, const BenchSnapshotOptions *options) {
+Err bench_snapshot(const Config *config, const BenchOptions *options) {
     Bench *b = must_calloc(1, sizeof *b);
     b->config = config;
     b->options = options;
+    b->gib = options->gib > 0 ? options->gib : DEFAULT_GIB;
+    b->cuts = options->cuts ? options->cuts : DEFAULT_CUTS;
     Err err = open_directory(b);
     if (!err)
         err = open_store(b);

@@ -1,10 +1,9 @@
 /* A step's phases, timed: make the batch and name its rows, pull, forward, backward, push. */
-#include "deploy/bench/bench_step.h"
+#include "deploy/bench/bench.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/log.h"
 #include "deploy/bench/bench_batches.h"
@@ -32,24 +31,28 @@ typedef struct Tally {
 
 typedef struct Bench {
     const Config *config;
+    const BenchOptions *options;
+    Tally all; /* of all rounds */
     BenchBatches *batches;
     Schema *schema;
     Store *store;
     Step *step;
 } Bench;
 
-static double clock_s(clockid_t id) {
-    struct timespec t;
-    clock_gettime(id, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
+static const double DEFAULT_HISTORY = 10, DEFAULT_SECONDS = 5;
 
-static double now_s(void) {
-    return clock_s(CLOCK_MONOTONIC);
+static void add_tally(Tally *sum, const Tally *t) {
+    for (int p = 0; p < N_PHASES; p++)
+        sum->seconds[p] += t->seconds[p];
+    sum->total_s += t->total_s;
+    sum->cpu_s += t->cpu_s;
+    sum->n_instances += t->n_instances;
+    sum->n_steps += t->n_steps;
+    sum->n_positions += t->n_positions;
 }
 
 static double lap(Tally *tally, int phase, double since) {
-    double now = now_s();
+    double now = bench_now_s();
     tally->seconds[phase] += now - since;
     return now;
 }
@@ -61,12 +64,13 @@ static void open_epoch(Bench *b, uint32_t epoch) {
     store_open_epoch(b->store, epoch, n_steps);
 }
 
-static Err open_bench(Bench *b, const Config *config, const BenchStepOptions *o) {
+static Err open_bench(Bench *b, const Config *config, const BenchOptions *o) {
     const Model *model = model_find(config->model.name);
     if (!model)
         return ERR_CONFIG;
     Err err = gemm_self_check();
-    if (err || (err = bench_batches_open(&b->batches, config, model, o->data_dir, o->mean_history)))
+    if (err || (err = bench_batches_open(&b->batches, config, model, o->data_dir,
+                                         o->mean_history > 0 ? o->mean_history : DEFAULT_HISTORY)))
         return err;
     b->config = config;
     b->schema = must_calloc(1, sizeof *b->schema);
@@ -92,7 +96,7 @@ static Err run_step(Bench *b, Tally *tally) {
     Batch batch;
     uint32_t n_keys;
     size_t n_values;
-    double at = now_s();
+    double at = bench_now_s();
     step_reset(b->step);
     bench_batches_make(b->batches, &work, step_arena(b->step), &batch);
     at = lap(tally, PHASE_batch, at);
@@ -116,12 +120,12 @@ static Err run_step(Bench *b, Tally *tally) {
 }
 
 static Err run_for(Bench *b, double seconds, Tally *tally) {
-    double start = now_s(), end = start + seconds, cpu = clock_s(CLOCK_THREAD_CPUTIME_ID);
+    double start = bench_now_s(), end = start + seconds, cpu = bench_cpu_s();
     Err err = OK;
-    while (!err && now_s() < end)
+    while (!err && bench_now_s() < end)
         err = run_step(b, tally);
-    tally->total_s += now_s() - start;
-    tally->cpu_s += clock_s(CLOCK_THREAD_CPUTIME_ID) - cpu;
+    tally->total_s += bench_now_s() - start;
+    tally->cpu_s += bench_cpu_s() - cpu;
     return err;
 }
 
@@ -147,11 +151,7 @@ static Err run_yardstick(const char *command, double *rate) {
 
 /* ---- output ----------------------------------------------------------------------------------------------------- */
 
-static double rate_of(const Tally *t) {
-    return (double)t->n_instances / t->total_s;
-}
-
-static void print_table(const Bench *b, const Tally *t, double yardstick) {
+static void print_table(const Bench *b, const Tally *t) {
     const ModelConfig *m = &b->config->model;
     printf("%s, D %d, T %d, batch %d, mean history %.1f, BLAS kernel %s\n", m->name, m->dim, m->seq_len,
            b->config->train.batch, (double)t->n_positions / (double)t->n_instances, gemm_kernel());
@@ -160,47 +160,60 @@ static void print_table(const Bench *b, const Tally *t, double yardstick) {
         printf("%-10s %12.1f %7.1f%%\n", PHASE_NAMES[p], t->seconds[p] / (double)t->n_steps * 1e6,
                100 * t->seconds[p] / t->total_s);
     printf("%-10s %12.1f\n%.0f instances/s, %.0f per second of processor time, in %llu steps\n", "all",
-           t->total_s / (double)t->n_steps * 1e6, rate_of(t), (double)t->n_instances / t->cpu_s,
-           (unsigned long long)t->n_steps);
-    if (yardstick > 0)
-        printf("yardstick %.0f instances/s: mangrove is %.1f times as fast\n", yardstick, rate_of(t) / yardstick);
+           t->total_s / (double)t->n_steps * 1e6, (double)t->n_instances / t->total_s,
+           (double)t->n_instances / t->cpu_s, (unsigned long long)t->n_steps);
 }
 
-static void print_json(const Bench *b, const Tally *t, double yardstick) {
+static void print_json(const Bench *b, const Tally *t) {
     const ModelConfig *m = &b->config->model;
-    printf("{\"bench\": \"step\", \"model\": \"%s\", \"dim\": %d, \"seq_len\": %d, \"batch\": %d, "
+    printf("{\"bench\": \"step_phases\", \"model\": \"%s\", \"dim\": %d, \"seq_len\": %d, \"batch\": %d, "
            "\"mean_history\": %.3f, \"kernel\": \"%s\", \"steps\": %llu, \"instances_per_s\": %.1f, "
            "\"instances_per_cpu_s\": %.1f",
            m->name, m->dim, m->seq_len, b->config->train.batch, (double)t->n_positions / (double)t->n_instances,
-           gemm_kernel(), (unsigned long long)t->n_steps, rate_of(t), (double)t->n_instances / t->cpu_s);
+           gemm_kernel(), (unsigned long long)t->n_steps, (double)t->n_instances / t->total_s,
+           (double)t->n_instances / t->cpu_s);
     for (int p = 0; p < N_PHASES; p++)
         printf(", \"%s_us\": %.2f", PHASE_NAMES[p], t->seconds[p] / (double)t->n_steps * 1e6);
-    if (yardstick > 0)
-        printf(", \"yardstick_per_s\": %.1f, \"ratio\": %.3f", yardstick, rate_of(t) / yardstick);
     puts("}");
 }
 
-static Err measure(Bench *b, const BenchStepOptions *o) {
-    Tally warm = {0}, tally = {0};
-    double yardsticks = 0;
-    Err err = run_for(b, o->seconds, &warm); /* the arena finds its size, most rows come into being */
-    for (int round = 0; round < o->rounds && !err; round++) {
-        err = run_for(b, o->seconds, &tally);
-        double rate = 0;
-        if (!err && o->yardstick)
-            err = run_yardstick(o->yardstick, &rate);
-        yardsticks += rate;
-    }
-    if (!err)
-        (o->is_json ? print_json : print_table)(b, &tally, yardsticks / o->rounds);
+/* ---- the whole -------------------------------------------------------------------------------------------------- */
+
+static Err our_side(void *ctx, double *rate) {
+    Bench *b = ctx;
+    Tally tally = {0};
+    Err err = run_for(b, b->options->seconds > 0 ? b->options->seconds : DEFAULT_SECONDS, &tally);
+    *rate = (double)tally.n_instances / tally.total_s;
+    add_tally(&b->all, &tally);
     return err;
 }
 
-Err bench_step(const Config *config, const BenchStepOptions *options) {
-    Bench b = {0};
+static Err yardstick_side(void *ctx, double *rate) {
+    return run_yardstick(((const Bench *)ctx)->options->yardstick, rate);
+}
+
+static Err measure(Bench *b) {
+    char name[64];
+    const ModelConfig *m = &b->config->model;
+    snprintf(name, sizeof name, "%s D %d T %d batch %d", m->name, m->dim, m->seq_len, b->config->train.batch);
+    const BenchCase c = {.bench = "step",
+                         .name = name,
+                         .unit = "instances/s",
+                         .yardstick = b->options->yardstick ? "given command" : NULL,
+                         .ours = our_side,
+                         .theirs = b->options->yardstick ? yardstick_side : NULL,
+                         .ctx = b};
+    Err err = bench_compare(&c, b->options, NULL);
+    if (!err)
+        (b->options->is_json ? print_json : print_table)(b, &b->all);
+    return err;
+}
+
+Err bench_step(const Config *config, const BenchOptions *options) {
+    Bench b = {.options = options};
     Err err = open_bench(&b, config, options);
     if (!err)
-        err = measure(&b, options);
+        err = measure(&b);
     close_bench(&b);
     return err;
 }

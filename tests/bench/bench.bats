@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# mangrove bench step: what it prints, and what it says of a yardstick that is none.
+# mangrove bench: what step and snapshot print, options, and what it says of a yardstick that is none.
 
 # Short rounds: the figures are not looked at, only that they are there.
 step() {
@@ -18,7 +18,7 @@ step() {
 @test "bench step --json prints one object with the same figures" {
     run step --json --batch 7
     [ "$status" -eq 0 ]
-    [ "${#lines[@]}" -eq 1 ]
+    [ "${#lines[@]}" -eq 2 ]
     [[ "$output" =~ \"batch\":\ 7, ]]
     [[ "$output" =~ \"instances_per_s\":\ [1-9] ]]
     [[ "$output" =~ \"backward_us\":\ [0-9.]+ ]]
@@ -27,7 +27,11 @@ step() {
 @test "bench step compares with a yardstick" {
     run step --yardstick 'echo warming up; echo "speed 10 instances/s with 1 thread"'
     [ "$status" -eq 0 ]
-    [[ "$output" =~ yardstick\ 10\ instances/s:\ mangrove\ is\ [0-9.]+\ times\ as\ fast ]]
+    [[ "$output" =~ "given command" ]]
+    run step --json --yardstick 'echo "speed 10 instances/s with 1 thread"'
+    [[ "${lines[0]}" =~ "\"rounds\": 1" ]]
+    [[ "${lines[0]}" =~ "\"yardstick\": 10" ]]
+    [[ "${lines[0]}" =~ \"ratio\":\ [1-9] ]]
 }
 
 @test "bench step names a yardstick without a rate" {
@@ -36,6 +40,26 @@ step() {
     [[ "$output" =~ "speed N instances/s" ]]
     run step --yardstick 'echo "speed 10 instances/s"; exit 3'
     [ "$status" -eq 1 ]
+}
+
+@test "bench --csv appends a row for each result" {
+    csv=$BATS_TEST_TMPDIR/results.csv
+    step --csv "$csv" --yardstick 'echo "speed 10 instances/s"'
+    step --csv "$csv" --batch 7
+    [ "$(wc -l <"$csv")" -eq 3 ]
+    [ "$(awk -F, '{ print NF }' "$csv" | sort -u)" -eq 18 ]
+    grep -q '^-,step,man D [0-9]* T [0-9]* batch 7,instances/s,' "$csv"
+    run step --csv /nonexistent/results.csv
+    [ "$status" -eq 1 ]
+    [[ "$output" =~ "cannot write /nonexistent/results.csv" ]]
+}
+
+@test "bench snapshot reports pauses, rates and copies" {
+    run "$MANGROVE" bench snapshot --json --gib 0.01 --cuts 2 --dir "$BATS_TEST_TMPDIR"
+    [ "$status" -eq 0 ]
+    [ "${#lines[@]}" -eq 7 ]
+    [[ "${lines[4]}" =~ "row updates while writing".*\"ratio\":\ [0-9.]+.*\"verdict\" ]]
+    [ -z "$(ls "$BATS_TEST_TMPDIR"/bench-snapshot-* 2>/dev/null)" ]
 }
 
 @test "bench names what it cannot measure" {
