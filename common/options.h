@@ -31,6 +31,10 @@ Err config_check_resume(const Config *before, const Config *now) MUST_CHECK;
  * read. */
 Err config_parse(Config *c, const char *text, size_t size, const char *source) MUST_CHECK;
 
+/* ERR_CONFIG where the path may not stand in a configuration: it is not printable UTF-8. The sentence begins with what
+ * it is. */
+Err config_check_path(const char *what, const char *path) MUST_CHECK;
+
 /* Canonical YAML of every key, in table order; the same configuration gives the same bytes. Caller frees. */
 char *config_text(const Config *c);
 /* The same as one JSON object of sections, without a line break. Caller frees. */

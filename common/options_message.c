@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/options.h"
+
 /* ---- what is allowed, what was found ---- */
 
 static void allowed_names(const Option *o, char *out, size_t size) {
@@ -95,8 +97,14 @@ int text_printable_bytes(const char *text) {
     return is_bad ? 0 : n;
 }
 
-void found_text(const char *text, char out[FOUND_TEXT]) {
-    size_t most = FOUND_TEXT - sizeof "\"\"..." + 1, n = 0;
+bool text_is_printable(const char *text) {
+    for (int n = 1; *text && n; text += n)
+        n = text_printable_bytes(text);
+    return *text == 0;
+}
+
+static void quote(const char *text, char *out, size_t size) {
+    size_t most = size - sizeof "\"\"..." + 1, n = 0;
     out[n++] = '"';
     while (*text) {
         size_t bytes = (size_t)text_printable_bytes(text), step = bytes ? bytes : 1;
@@ -106,7 +114,20 @@ void found_text(const char *text, char out[FOUND_TEXT]) {
         n += step;
         text += step;
     }
-    snprintf(out + n, FOUND_TEXT - n, "%s\"", *text ? "..." : "");
+    snprintf(out + n, size - n, "%s\"", *text ? "..." : "");
+}
+
+void found_text(const char *text, char out[FOUND_TEXT]) {
+    quote(text, out, FOUND_TEXT);
+}
+
+Err config_check_path(const char *what, const char *path) {
+    char found[CONFIG_PATH + sizeof "\"\"..."];
+    if (text_is_printable(path))
+        return OK;
+    quote(path, found, sizeof found);
+    return err_fail(ERR_CONFIG, "%s: found %s, expected printable UTF-8: configuration and manifests name this path",
+                    what, found);
 }
 
 Err option_refuse(const Option *o, const char *found, const char *hint, Origin where) {

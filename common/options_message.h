@@ -2,6 +2,7 @@
 #ifndef MANGROVE_COMMON_OPTIONS_MESSAGE_H
 #define MANGROVE_COMMON_OPTIONS_MESSAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/err.h"
@@ -19,6 +20,7 @@ void found_text(const char *text, char out[FOUND_TEXT]);
 /* Bytes of the character that text begins with if it is well-formed UTF-8 and may stand in a YAML text as it is;
  * 0 if it is not. */
 int text_printable_bytes(const char *text);
+bool text_is_printable(const char *text); /* of such characters alone */
 /* The sentence for a value that is not allowed, as ERR_CONFIG: found is what stood there, hint (or NULL) what may have
  * been meant. */
 Err option_refuse(const Option *o, const char *found, const char *hint, Origin where);

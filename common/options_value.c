@@ -65,16 +65,6 @@ static bool parse_real(const char *text, double *out) {
 
 /* ---- text to string ---- */
 
-static bool is_printable(const char *text) {
-    while (*text) {
-        int n = text_printable_bytes(text);
-        if (n == 0)
-            return false;
-        text += n;
-    }
-    return true;
-}
-
 static bool is_port(const char *text) {
     long long port;
     return !strcmp(text, "*") || (parse_integer(text, &port) && port >= 0 && port <= 65535);
@@ -147,7 +137,7 @@ static bool set_enum(const Option *o, const char *text, int *out) {
 }
 
 static bool set_string(const Option *o, const char *text, char *out) {
-    if (strlen(text) >= o->capacity || !is_printable(text) || !has_form(o, text))
+    if (strlen(text) >= o->capacity || !text_is_printable(text) || !has_form(o, text))
         return false;
     memset(out, 0, o->capacity); /* equal configurations have equal bytes */
     memcpy(out, text, strlen(text));

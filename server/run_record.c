@@ -14,6 +14,7 @@
 
 #include "common/files.h"
 #include "common/log.h"
+#include "common/options.h"
 #include "server/metrics_json.h"
 #include "server/report.h"
 #include "server/run_resume.h"
@@ -49,8 +50,10 @@ Err run_record_directory(Config *config) {
     if (strlen(path) >= sizeof config->run_dir)
         return err_fail(ERR_CONFIG, "run.dir is %zu bytes long as an absolute path; at most %zu are allowed",
                         strlen(path), sizeof config->run_dir - 1);
-    memcpy(config->run_dir, path, strlen(path) + 1);
-    return OK;
+    err = config_check_path("run.dir as an absolute path", path);
+    if (!err)
+        memcpy(config->run_dir, path, strlen(path) + 1);
+    return err;
 }
 
 static Err take_lock(RunRecord *r) {

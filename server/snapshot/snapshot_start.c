@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/options.h"
 #include "server/snapshot/snapshot_chain.h"
 #include "server/snapshot/snapshot_evaluation.h"
 #include "server/snapshot/snapshot_file.h"
@@ -136,6 +137,9 @@ static Err fill(SnapshotStart *out, Restore restore) {
         return err_fail(ERR_IO, "%s: %m", s->dir);
     if (strlen(absolute) >= sizeof out->scheduler.dir)
         return err_fail(ERR_CONFIG, "the path %s is longer than %zu bytes", absolute, sizeof out->scheduler.dir - 1);
+    Err e = config_check_path("the snapshot's absolute path", absolute);
+    if (e != OK)
+        return e;
     out->scheduler.restore = restore;
     out->scheduler.seed = s->seed;
     strcpy(out->scheduler.dir, absolute);

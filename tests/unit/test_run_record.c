@@ -183,6 +183,21 @@ static void a_directory_becomes_absolute(void **state) {
     leave(&p);
 }
 
+static void a_directory_under_one_that_is_no_utf8_is_refused(void **state) {
+    (void)state;
+    Place p = place();
+    char before[256], odd[CONFIG_PATH];
+    assert_non_null(getcwd(before, sizeof before));
+    snprintf(odd, sizeof odd, "%s/odd\xff", p.root);
+    assert_int_equal(make_directories(odd), OK);
+    assert_int_equal(chdir(odd), 0);
+    snprintf(p.config.run_dir, sizeof p.config.run_dir, "run");
+    assert_int_equal(run_record_directory(&p.config), ERR_CONFIG);
+    assert_non_null(strstr(err_message(), "/odd?/run\", expected printable UTF-8"));
+    assert_int_equal(chdir(before), 0);
+    leave(&p);
+}
+
 static void an_epoch_leaves_a_line_of_performance(void **state) {
     (void)state;
     Place p = place();
@@ -245,6 +260,7 @@ int main(void) {
         cmocka_unit_test(a_directory_takes_one_run_at_a_time),
         cmocka_unit_test(an_earlier_run_is_never_overwritten),
         cmocka_unit_test(a_directory_becomes_absolute),
+        cmocka_unit_test(a_directory_under_one_that_is_no_utf8_is_refused),
         cmocka_unit_test(an_epoch_leaves_a_line_of_performance),
         cmocka_unit_test(time_left_is_told_once_it_can_be),
         cmocka_unit_test(durations_read_as_clocks_do),

@@ -183,6 +183,25 @@ static void a_damaged_newest_is_passed_over_and_a_named_one_refused(void **state
     leave(&r);
 }
 
+/* It would go into configuration and manifests, which cannot hold it. */
+static void a_path_that_is_no_utf8_is_refused(void **state) {
+    (void)state;
+    static const Restore RESTORES[] = {RESTORE_RESUME, RESTORE_INIT, RESTORE_INIT_MOMENTS};
+    Run r = run_of(1);
+    SnapshotStart start;
+    char *from = in_run(&r, "snapshots"), *to = in_run(&r, "odd\xff"), *path = in_run(&r, "odd\xff/epoch-0001");
+    assert_int_equal(rename(from, to), 0);
+    for (size_t i = 0; i < sizeof RESTORES / sizeof *RESTORES; i++) {
+        assert_int_equal(snapshot_start_open(&start, path, RESTORES[i]), ERR_CONFIG);
+        assert_non_null(strstr(err_message(), "/odd?/epoch-0001\", expected printable UTF-8"));
+        assert_null(start.snapshot);
+    }
+    free(from);
+    free(to);
+    free(path);
+    leave(&r);
+}
+
 /* ---- its directory -------------------------------------------------------------------------------------------- */
 
 static void metrics_are_cut_back_to_the_epochs_before(void **state) {
@@ -308,6 +327,7 @@ int main(void) {
         cmocka_unit_test(an_evaluation_of_another_manifest_does_not_count),
         cmocka_unit_test(an_evaluation_with_a_changed_digit_is_done_again),
         cmocka_unit_test(a_damaged_newest_is_passed_over_and_a_named_one_refused),
+        cmocka_unit_test(a_path_that_is_no_utf8_is_refused),
         cmocka_unit_test(metrics_are_cut_back_to_the_epochs_before),
         cmocka_unit_test(newer_snapshots_refuse_it_by_name_and_broken_ones_are_set_aside),
         cmocka_unit_test(another_directory_begins_a_branch_and_leaves_the_run_alone),
