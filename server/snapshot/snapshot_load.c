@@ -10,19 +10,15 @@
 
 #include "common/log.h"
 #include "server/snapshot/snapshot_chain.h"
+#include "server/snapshot/snapshot_columns.h"
 #include "server/snapshot/snapshot_manifest.h"
-#include "server/snapshot/snapshot_reader.h"
 #include "server/snapshot/snapshot_source.h"
 
 /* One file and what is wanted of it. */
 typedef struct FilePart {
     SnapshotSource source;
     const Snapshot *snapshot; /* the one of the chain that it belongs to */
-    int table;
-    uint32_t width, n_columns; /* those that are loaded */
-    uint64_t n_rows;
-    const uint64_t *rows, *slots;
-    const float *columns[SNAPSHOT_MAX_COLUMNS]; /* values, m, v, ... (n_rows, width) */
+    SnapshotColumns at;       /* those that are loaded */
 } FilePart;
 
 typedef struct Loading {
@@ -72,80 +68,50 @@ Err snapshot_check_schema(const Snapshot *s, const Schema *schema, bool may_grow
 
 /* ---- one file ------------------------------------------------------------------------------------------------- */
 
-static Err open_columns(const Loading *l, FilePart *p) {
-    const Table *table = &l->schema->tables[p->table];
-    const Safetensors *tensors = p->source.tensors;
-    const void *data;
-    Err e = safetensors_require(tensors, "rows", DTYPE_U64, &data, 1, p->n_rows);
-    p->rows = data;
-    if (e == OK)
-        e = safetensors_require(tensors, "slots", DTYPE_U64, &data, 1, (uint64_t)(N_SLOTS + 1));
-    p->slots = data;
-    for (uint32_t i = 0; i < p->n_columns && e == OK; i++) {
+/* A store with moments takes them over or nothing. */
+static Err find_columns(FilePart *p, const Table *table) {
+    for (uint32_t i = 1; i < p->at.n_columns; i++) {
         char name[SNAPSHOT_COLUMN_NAME];
-        snapshot_reader_column(table, i, name);
-        if (i && !safetensors_find(tensors, name))
+        snapshot_column_name(table, i, name);
+        if (!safetensors_find(p->source.tensors, name))
             return err_fail(ERR_DATA, "%s: has no %s: the snapshot's optimizer kept no such state", p->source.path,
                             name);
-        e = safetensors_require(tensors, name, DTYPE_F32, &data, 2, p->n_rows, (uint64_t)p->width);
-        p->columns[i] = data;
     }
-    return e == ERR_DATA ? ERR_CORRUPT : e;
+    return snapshot_columns_find(&p->at, p->source.tensors, table);
 }
 
 static bool is_wanted(const Loading *l, uint32_t slot) {
     return !l->how->slot_map || l->how->slot_map[slot] == l->how->rank;
 }
 
-/* Offsets ascend from 0 to the number of rows. */
 static Err check_slots(FilePart *p) {
-    Err e = snapshot_source_check(&p->source, p->slots, (N_SLOTS + 1) * sizeof *p->slots);
-    if (e != OK)
-        return e;
-    if (p->slots[0] != 0 || p->slots[N_SLOTS] != p->n_rows)
-        return err_fail(ERR_CORRUPT, "%s: the slot offsets do not span its %" PRIu64 " rows", p->source.path,
-                        p->n_rows);
-    for (uint32_t slot = 0; slot < N_SLOTS; slot++)
-        if (p->slots[slot + 1] < p->slots[slot] || p->slots[slot + 1] > p->n_rows)
-            return err_fail(ERR_CORRUPT, "%s: the offsets of slot %" PRIu32 " do not ascend", p->source.path, slot);
-    return OK;
-}
-
-/* Rows ascend within their slot, belong to it, and exist in the schema; the slot is the server's that wrote it. */
-static Err check_rows(const Loading *l, const FilePart *p, uint32_t slot) {
-    uint64_t first = p->slots[slot], end = p->slots[slot + 1], n_ids = l->schema->tables[p->table].n_rows;
-    uint16_t server = p->snapshot->slot_map[slot];
-    if (end > first && server != p->source.entry->server)
-        return err_fail(ERR_CORRUPT, "%s: holds rows of slot %" PRIu32 ", which is server %" PRIu16 "'s",
-                        p->source.path, slot, server);
-    for (uint64_t i = first; i < end; i++)
-        if (p->rows[i] >= n_ids || key_slot(key_of(p->table, p->rows[i])) != slot ||
-            (i > first && p->rows[i] <= p->rows[i - 1]))
-            return err_fail(ERR_CORRUPT, "%s: row %" PRIu64 " does not belong where it stands in slot %" PRIu32,
-                            p->source.path, p->rows[i], slot);
-    return OK;
+    Err e = snapshot_source_check(&p->source, p->at.slots, (N_SLOTS + 1) * sizeof *p->at.slots);
+    return e == OK ? snapshot_columns_check_slots(&p->at) : e;
 }
 
 static Err check_slot(const Loading *l, FilePart *p, uint32_t slot) {
-    uint64_t first = p->slots[slot], n = p->slots[slot + 1] - first;
-    Err e = snapshot_source_check(&p->source, p->rows + first, n * sizeof *p->rows);
-    for (uint32_t i = 0; i < p->n_columns && e == OK; i++)
-        e = snapshot_source_check(&p->source, p->columns[i] + first * p->width, n * p->width * sizeof(float));
-    return e == OK ? check_rows(l, p, slot) : e;
+    const SnapshotColumns *at = &p->at;
+    uint64_t first = at->slots[slot], n = at->slots[slot + 1] - first;
+    Err e = snapshot_source_check(&p->source, at->rows + first, n * sizeof *at->rows);
+    for (uint32_t i = 0; i < at->n_columns && e == OK; i++)
+        e = snapshot_source_check(&p->source, at->columns[i] + first * at->width, n * at->width * sizeof(float));
+    return e == OK ? snapshot_columns_check_slot(at, p->snapshot, p->source.entry->server,
+                                                 l->schema->tables[at->table].n_rows, slot)
+                   : e;
 }
 
 static Err open_part(const Loading *l, FilePart *p, const SnapshotEntry *entry) {
     Err e = snapshot_source_open(&p->source, p->snapshot->dir, entry);
     if (e != OK)
         return e;
-    p->table = schema_find_table(l->schema, entry->table);
-    if (p->table < 0)
+    int number = schema_find_table(l->schema, entry->table);
+    if (number < 0)
         return err_fail(ERR_CORRUPT, "%s: the model has no table %s", p->source.path, entry->table);
-    p->width = l->schema->tables[p->table].width;
-    p->n_rows = entry->rows;
-    p->n_columns = l->how->restore == RESTORE_INIT ? 1 : store_row_reals(l->store, p->table) / p->width;
-    assert(p->n_columns <= SNAPSHOT_MAX_COLUMNS);
-    e = open_columns(l, p);
+    const Table *table = &l->schema->tables[number];
+    p->at = (SnapshotColumns){.path = p->source.path, .table = number, .width = table->width, .n_rows = entry->rows};
+    p->at.n_columns = l->how->restore == RESTORE_INIT ? 1 : store_row_reals(l->store, number) / table->width;
+    assert(p->at.n_columns <= SNAPSHOT_MAX_COLUMNS);
+    e = find_columns(p, table);
     if (e == OK)
         e = check_slots(p);
     for (uint32_t slot = 0; slot < N_SLOTS && e == OK; slot++)
@@ -162,15 +128,15 @@ static bool is_dropped(const Loading *l, int table, uint64_t row) {
            schema_tensor_of(l->schema, table, row)->kind == TENSOR_SUM;
 }
 
-static void put_rows(const Loading *l, const FilePart *p) {
-    real *row = must_calloc(store_row_reals(l->store, p->table), sizeof *row); /* what is not loaded stays 0 */
+static void put_rows(const Loading *l, const SnapshotColumns *at) {
+    real *row = must_calloc(store_row_reals(l->store, at->table), sizeof *row); /* what is not loaded stays 0 */
     for (uint32_t slot = 0; slot < N_SLOTS; slot++)
-        for (uint64_t i = p->slots[slot]; is_wanted(l, slot) && i < p->slots[slot + 1]; i++) {
-            if (is_dropped(l, p->table, p->rows[i]))
+        for (uint64_t i = at->slots[slot]; is_wanted(l, slot) && i < at->slots[slot + 1]; i++) {
+            if (is_dropped(l, at->table, at->rows[i]))
                 continue;
-            for (uint32_t c = 0; c < p->n_columns; c++)
-                memcpy(row + (size_t)c * p->width, p->columns[c] + i * p->width, p->width * sizeof *row);
-            store_put(l->store, key_of(p->table, p->rows[i]), row);
+            for (uint32_t c = 0; c < at->n_columns; c++)
+                memcpy(row + (size_t)c * at->width, at->columns[c] + i * at->width, at->width * sizeof *row);
+            store_put(l->store, key_of(at->table, at->rows[i]), row);
         }
     free(row);
 }
@@ -218,7 +184,7 @@ Err snapshot_load_rows(const Snapshot *s, const Schema *schema, Store *store, co
     if (e == OK)
         e = open_parts(&l, s);
     for (size_t i = 0; i < l.n_parts && e == OK; i++)
-        put_rows(&l, &l.parts[i]);
+        put_rows(&l, &l.parts[i].at);
     if (e == OK)
         put_state(&l, s);
     if (e == OK && n_rows)

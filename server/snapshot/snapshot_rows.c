@@ -11,6 +11,7 @@
 
 #include "common/log.h"
 #include "server/snapshot/snapshot_chain.h"
+#include "server/snapshot/snapshot_columns.h"
 #include "server/snapshot/snapshot_manifest.h"
 #include "server/snapshot/snapshot_reader.h"
 #include "server/snapshot/snapshot_schema.h"
@@ -35,14 +36,15 @@ static Err open_files(SnapshotRows *r, const Snapshot *s, const Schema *schema, 
         if (strcmp(s->files[i].table, table) != 0)
             continue;
         SnapshotReader *file = &r->files[r->n_files];
+        const SnapshotColumns *at = &file->at, *first = &r->files[0].at;
         e = snapshot_reader_open(file, s, &s->files[i], schema);
         if (e != OK)
             return e;
-        r->first[r->n_files + 1] = r->first[r->n_files] + file->n_rows;
+        r->first[r->n_files + 1] = r->first[r->n_files] + at->n_rows;
         r->n_files++;
-        if (file->n_columns != r->files[0].n_columns)
-            e = err_fail(ERR_CORRUPT, "%s: its rows have %" PRIu32 " columns, those of %s have %" PRIu32, file->path,
-                         file->n_columns, r->files[0].path, r->files[0].n_columns);
+        if (at->n_columns != first->n_columns)
+            e = err_fail(ERR_CORRUPT, "%s: its rows have %" PRIu32 " columns, those of %s have %" PRIu32, at->path,
+                         at->n_columns, first->path, first->n_columns);
         else if (r->first[r->n_files] > UINT32_MAX)
             e = err_fail(ERR_DATA, "%s: table %s has more than %" PRIu32 " rows in its files", s->dir, table,
                          UINT32_MAX);
@@ -98,8 +100,8 @@ static void build_index(SnapshotRows *r) {
     uint64_t n = r->first[r->n_files], place = 0, kept = 0;
     uint64_t *index = must_alloc((n + 1) * sizeof *index);
     for (size_t f = 0; f < r->n_files; f++)
-        for (uint64_t i = 0; i < r->files[f].n_rows; i++, place++)
-            index[place] = r->files[f].rows[i] << PLACE_BITS | place;
+        for (uint64_t i = 0; i < r->files[f].at.n_rows; i++, place++)
+            index[place] = r->files[f].at.rows[i] << PLACE_BITS | place;
     r->index = sort_by_id(index, n);
     for (uint64_t i = 0; i < n; i++)
         if (kept == 0 || r->index[i] >> PLACE_BITS != r->index[kept - 1] >> PLACE_BITS)
@@ -118,9 +120,9 @@ static Err open_table(SnapshotRows *r, const Snapshot *s, const Schema *schema, 
         return e;
     const Table *table = &schema->tables[number];
     r->width = table->width;
-    r->n_columns = r->n_files ? r->files[0].n_columns : 1;
+    r->n_columns = r->n_files ? r->files[0].at.n_columns : 1;
     for (uint32_t i = 0; i < r->n_columns; i++)
-        snapshot_reader_column(table, i, r->names[i]);
+        snapshot_column_name(table, i, r->names[i]);
     build_index(r);
     return OK;
 }
@@ -187,7 +189,7 @@ void snapshot_rows_at(const SnapshotRows *r, uint64_t i, SnapshotRow *row) {
     size_t f = file_of(r, place);
     *row = (SnapshotRow){.id = r->index[i] >> PLACE_BITS};
     for (uint32_t c = 0; c < r->n_columns; c++)
-        row->columns[c] = r->files[f].columns[c] + (place - r->first[f]) * r->width;
+        row->columns[c] = r->files[f].at.columns[c] + (place - r->first[f]) * r->width;
 }
 
 bool snapshot_rows_find(const SnapshotRows *r, uint64_t id, SnapshotRow *row) {

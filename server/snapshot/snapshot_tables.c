@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/safetensors.h"
 #include "server/snapshot/snapshot.h"
+#include "server/snapshot/snapshot_columns.h"
 #include "server/snapshot/snapshot_file.h"
 #include "server/snapshot/snapshot_manifest.h"
 
@@ -37,7 +38,7 @@ typedef struct TableFile {
     char name[SNAPSHOT_MAX_NAME];
     uint64_t n_rows, ids_offset;
     int n_columns;
-    Column columns[1 + 2 * N_DOMAINS]; /* values, then the moments */
+    Column columns[SNAPSHOT_MAX_COLUMNS]; /* values, then the moments */
 } TableFile;
 
 static bool is_useless(const WriteJob *job) {
@@ -61,15 +62,12 @@ static void put_row(void *ctx, uint64_t key, const real *row) {
 
 /* The tensors of a table's file in their order. names must outlive them. Returns their number. */
 static int describe_tensors(const Table *table, uint32_t row_reals, uint64_t n_rows, SafetensorsEntry entries[],
-                            char names[][8]) {
-    uint32_t n_moments = row_reals / table->width - 1;
-    int n = 0, domain = table->reached_by & REACHED_BY_A ? DOMAIN_A : DOMAIN_B;
+                            char names[][SNAPSHOT_COLUMN_NAME]) {
+    int n = 0;
     entries[n++] = (SafetensorsEntry){.name = "rows", .dtype = DTYPE_U64, .n_dims = 1, .shape = {n_rows}};
     entries[n++] = (SafetensorsEntry){.name = "slots", .dtype = DTYPE_U64, .n_dims = 1, .shape = {N_SLOTS + 1}};
-    entries[n++] =
-        (SafetensorsEntry){.name = "values", .dtype = DTYPE_F32, .n_dims = 2, .shape = {n_rows, table->width}};
-    for (uint32_t i = 0; i < n_moments; i++) {
-        snprintf(names[i], sizeof names[i], "%c.%c", "mv"[i % 2], 'A' + domain + (int)(i / 2));
+    for (uint32_t i = 0; i < row_reals / table->width; i++) {
+        snapshot_column_name(table, i, names[i]);
         entries[n++] =
             (SafetensorsEntry){.name = names[i], .dtype = DTYPE_F32, .n_dims = 2, .shape = {n_rows, table->width}};
     }
@@ -78,8 +76,8 @@ static int describe_tensors(const Table *table, uint32_t row_reals, uint64_t n_r
 
 /* Creates the file and puts what is known beforehand: header and slots. */
 static Err begin_file(TableFile *t, const WriteJob *job, const uint64_t *slots, uint32_t row_reals) {
-    SafetensorsEntry entries[3 + 2 * N_DOMAINS];
-    char names[2 * N_DOMAINS][8], *header;
+    SafetensorsEntry entries[2 + SNAPSHOT_MAX_COLUMNS];
+    char names[SNAPSHOT_MAX_COLUMNS][SNAPSHOT_COLUMN_NAME], *header;
     size_t header_size;
     const char *const metadata[][2] = {{"table", t->table->name}, {"program", "mangrove " MANGROVE_VERSION}};
     int n = describe_tensors(t->table, row_reals, t->n_rows, entries, names);
