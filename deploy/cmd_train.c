@@ -22,7 +22,9 @@
 #include "deploy/supervisor.h"
 
 enum {
-    END_MS = 8000,     /* after the first failure or the scheduler's end, everybody has left by then */
+    ASK_MS = 1000,     /* after the first failure or the scheduler's end, who has not left is asked to */
+    FAILED_MS = 3000,  /* after the first failure, everybody has left by then */
+    END_MS = 8000,     /* after the scheduler's end, everybody has left by then */
     CONTROL_MS = 1000, /* how often the supervisor looks around without an event */
     ENDPOINT_BYTES = CONFIG_PATH + 32,
 };
@@ -125,15 +127,23 @@ static void pass_stops(Supervisor *s, int *passed) {
         supervisor_signal(s, *passed ? -1 : SCHEDULER, *passed ? SIGKILL : SIGTERM);
 }
 
+/* Once the scheduler has ended well, who is still there may be one that it never knew: it has nothing to do. */
+static void signal_all(Supervisor *s, int signal_number) {
+    const Child *scheduler = &s->children[SCHEDULER];
+    if (!scheduler->is_running && child_exit_code(scheduler) == 0)
+        supervisor_dismiss(s, signal_number);
+    else
+        supervisor_signal(s, -1, signal_number);
+}
+
 /* After the first end of anybody: time to leave by themselves, one request, then force. Returns the next step. */
 static int press(Supervisor *s, uint64_t ending_ms, int step) {
-    bool is_failure = s->first_failed > SCHEDULER;
-    if (step == 0 && is_failure && ending_ms > 1000) {
-        supervisor_signal(s, -1, SIGTERM);
+    if (step == 0 && ending_ms > ASK_MS) {
+        signal_all(s, SIGTERM);
         return 1;
     }
-    if (ending_ms > (is_failure ? 3000 : END_MS))
-        supervisor_signal(s, -1, SIGKILL);
+    if (ending_ms > (s->first_failed > SCHEDULER ? FAILED_MS : END_MS))
+        signal_all(s, SIGKILL);
     return step;
 }
 

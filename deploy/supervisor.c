@@ -81,6 +81,12 @@ int supervisor_start(Supervisor *s, const char *name, const char *log_path, cons
 
 /* ---- watching ----------------------------------------------------------------------------------------------- */
 
+static bool has_failed(const Child *c) {
+    int code = child_exit_code(c);
+    bool is_asked = code == err_exit_code(ERR_STOPPED) || code == 128 + SIGTERM || code == 128 + SIGKILL;
+    return code != 0 && !(c->is_dismissed && is_asked);
+}
+
 static void reap(Supervisor *s) {
     int status;
     pid_t pid;
@@ -91,7 +97,7 @@ static void reap(Supervisor *s) {
                 continue;
             c->is_running = false;
             c->wait_status = status;
-            if (status != 0 && s->first_failed < 0)
+            if (has_failed(c) && s->first_failed < 0)
                 s->first_failed = i;
         }
     }
@@ -124,6 +130,12 @@ void supervisor_signal(const Supervisor *s, int child, int signal_number) {
     for (int i = 0; i < s->n_children; i++)
         if (s->children[i].is_running && (child < 0 || child == i))
             kill(s->children[i].pid, signal_number);
+}
+
+void supervisor_dismiss(Supervisor *s, int signal_number) {
+    for (int i = 0; i < s->n_children; i++)
+        s->children[i].is_dismissed |= s->children[i].is_running;
+    supervisor_signal(s, -1, signal_number);
 }
 
 void supervisor_close(Supervisor *s) {

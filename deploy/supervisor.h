@@ -16,7 +16,7 @@ typedef struct Child {
     char name[SUPERVISOR_NAME];     /* "server-0" */
     char log_path[SUPERVISOR_PATH]; /* where its stderr goes; "" = the supervisor's own stderr */
     pid_t pid;
-    bool is_running;
+    bool is_running, is_dismissed; /* dismissed: see supervisor_dismiss */
     int wait_status; /* of waitpid, once it has ended */
 } Child;
 
@@ -42,6 +42,9 @@ bool supervisor_wait(Supervisor *s, int timeout_ms, int extra_fd);
 
 int supervisor_running(const Supervisor *s);
 void supervisor_signal(const Supervisor *s, int child, int signal_number); /* child -1: all that run */
+/* Signals all that run because their work is done: whoever ends by that (SIGTERM or SIGKILL, or with the exit code of
+ * one that was stopped) has not failed. */
+void supervisor_dismiss(Supervisor *s, int signal_number);
 
 /* 0..255 as a shell would say it: exit code, or 128 + signal. */
 int child_exit_code(const Child *c);

@@ -61,3 +61,20 @@ PYTHON
     [ "$(grep -c '^ *[0-9][0-9]* *[AB] ' "$BATS_TEST_TMPDIR/reader.log")" -eq 120 ]
     tail -n 1 "$BATS_TEST_TMPDIR/reader.log" | grep -q "cold first"
 }
+
+# The scheduler of such a run ends before everybody has said HELLO, and nobody tells the others that it is gone. A worker
+# that finds a pipe in its data waits in open() and never says it.
+@test "a run with nothing left to do ends with 0 although its roles come late" {
+    mangrove train "$CONFIG" --set train.epochs=1 >/dev/null
+    mkdir "$BATS_TEST_TMPDIR/data"
+    ln -s "$DATA"/* "$BATS_TEST_TMPDIR/data"
+    rm "$BATS_TEST_TMPDIR/data/users.bin"
+    mkfifo "$BATS_TEST_TMPDIR/data/users.bin"
+    for data in "$DATA" "$BATS_TEST_TMPDIR/data"; do
+        local start_s=$SECONDS
+        run mangrove train --resume "$RUN/snapshots/epoch-0001" --set train.epochs=1 --set run.dir="$RUN-late" --set data.dir="$data"
+        [ "$status" -eq 0 ] && [[ $output == *"nothing is left to train"* ]] || { echo "$status: $output"; false; }
+        [ $((SECONDS - start_s)) -lt 8 ] # they were asked, not killed
+        rm -r "$RUN-late"
+    done
+}
