@@ -35,6 +35,20 @@ static void print_run(const json_t *s) {
     }
 }
 
+/* The newest that is complete, and what is under way or went wrong beside it. */
+static void print_snapshot(const json_t *snapshot) {
+    const char *dir = text(snapshot, "dir"), *failure = text(snapshot, "failure");
+    bool is_writing = json_is_true(json_object_get(snapshot, "writing"));
+    printf("last snapshot: %s", *dir ? dir : "none yet");
+    if (is_writing)
+        printf(", %s is being written", *dir ? "another" : "one");
+    if (number(snapshot, "pending") > 0)
+        printf(", requests that wait for one: %.0f", number(snapshot, "pending"));
+    if (*failure)
+        printf("; the last failure: %s", failure);
+    putchar('\n');
+}
+
 static void print_members(const json_t *members) {
     size_t i;
     const json_t *m;
@@ -48,8 +62,8 @@ static void print_members(const json_t *members) {
 }
 
 static const ControlQuestion QUESTION = {
-    .doc = "Prints what a running scheduler knows: phase, progress, losses, and a row for each process. "
-           "SCHEDULER is its tcp://host:port, or the directory of its run.",
+    .doc = "Prints what a running scheduler knows: phase, progress, losses, the last snapshot, and a row for each "
+           "process. SCHEDULER is its tcp://host:port, or the directory of its run.",
     .type = MESSAGE_STATUS_ASK,
     .timeout_s = 5,
 };
@@ -61,6 +75,7 @@ int cmd_status(int argc, char **argv) {
         log_error("%s", err_message());
     else if (!c.is_json) {
         print_run(c.status);
+        print_snapshot(json_object_get(c.status, "snapshot"));
         print_members(json_object_get(c.status, "members"));
     }
     control_free(&c);

@@ -51,6 +51,7 @@ assert snapshot["request"]["state"] == "committed" and snapshot["number"] > 0 an
 assert os.path.exists(snapshot["request"]["text"] + "/manifest.json"), snapshot'
     ls "$RUN/snapshots" | grep -qE '^epoch-[0-9]{4}-step-[0-9]{6}$' # not all of them came at an epoch's end
     mangrove status "$RUN" | grep -q "of at most 200"
+    mangrove status "$RUN" | grep -qE "^last snapshot: $RUN/snapshots/epoch-[0-9]{4}(-step-[0-9]{6})?(, another is.*)?$"
     mangrove stop "$RUN"
     poll 60 is_gone train
     grep -qx "exit code 75" "$BATS_TEST_TMPDIR/train.log"
@@ -62,6 +63,7 @@ assert os.path.exists(snapshot["request"]["text"] + "/manifest.json"), snapshot'
     poll 60 is_training
     run mangrove snapshot "$RUN"
     [ "$status" -eq 1 ] && [[ $output == *"snapshots are off (snapshot.enabled)"* ]]
+    mangrove status "$RUN" | grep -qx "last snapshot: none yet"
 }
 
 @test "a scheduler that is not there is named within the time given" {

@@ -72,7 +72,8 @@ PYTHON
     mkfifo "$BATS_TEST_TMPDIR/data/users.bin"
     for data in "$DATA" "$BATS_TEST_TMPDIR/data"; do
         local start_s=$SECONDS
-        run mangrove train --resume "$RUN/snapshots/epoch-0001" --set train.epochs=1 --set run.dir="$RUN-late" --set data.dir="$data"
+        run mangrove train --resume "$RUN/snapshots/epoch-0001" --set train.epochs=1 --set run.dir="$RUN-late" \
+            --set data.dir="$data"
         [ "$status" -eq 0 ] && [[ $output == *"nothing is left to train"* ]] || { echo "$status: $output"; false; }
         [ $((SECONDS - start_s)) -lt 8 ] # they were asked, not killed
         rm -r "$RUN-late"
