@@ -86,11 +86,13 @@ static Err check_names(const ExportTable *t) {
                     t->schema->tables[t->table].name);
 }
 
-static json_t *table_json(const ExportTable *t, const ExportFormat *format) {
+static json_t *table_json(const ExportTable *t, const ExportFormat *format, const ExportedFile *written) {
     const char *name = t->schema->tables[t->table].name;
     json_t *files = json_array();
-    for (const struct ExportPart *part = format->parts; part->suffix; part++)
-        json_array_append_new(files, json_sprintf("%s%s", name, part->suffix));
+    for (int i = 0; format->parts[i].suffix; i++)
+        json_array_append_new(
+            files, json_pack("{s:o, s:I, s:o}", "file", json_sprintf("%s%s", name, format->parts[i].suffix), "bytes",
+                             (json_int_t)written[i].n_bytes, "crc32", json_sprintf("%08" PRIx32, written[i].crc32)));
     return json_pack("{s:s, s:I, s:I, s:o}", "table", name, "rows", (json_int_t)t->n, "width", (json_int_t)t->width,
                      "files", files);
 }
@@ -105,6 +107,7 @@ static Err write_rows(Export *x, int table, const SnapshotRows *rows, ExportedTa
                      .width = snapshot_rows_width(rows)};
     uint64_t n_wanted = of->is_sparse ? of->n_rows - 1 : of->n_rows; /* id 0 is no item */
     ExportItems items = {0};
+    ExportedFile files[EXPORT_MAX_PARTS];
     Err err = check_names(&t);
     if (!err && x->options->items_path) {
         err = choose_items(x, table, rows, &items, &n_wanted);
@@ -112,9 +115,9 @@ static Err write_rows(Export *x, int table, const SnapshotRows *rows, ExportedTa
         t.n = items.n;
     }
     if (!err)
-        err = export_format_write(x->options->format, &t, x->dir.temp);
+        err = export_format_write(x->options->format, &t, x->dir.temp, files);
     if (!err)
-        json_array_append_new(x->written, table_json(&t, x->options->format));
+        json_array_append_new(x->written, table_json(&t, x->options->format, files));
     *report = (ExportedTable){
         .n_rows = t.n, .n_missing = n_wanted > t.n ? n_wanted - t.n : 0, .width = t.width, .is_sparse = of->is_sparse};
     memcpy(report->name, of->name, sizeof report->name);

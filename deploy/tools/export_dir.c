@@ -15,12 +15,20 @@ static bool is_dot(const char *name) {
     return !strcmp(name, ".") || !strcmp(name, "..");
 }
 
+/* In version 1 an entry is the name itself. */
+static bool is_entry_of(const json_t *entry, const char *name) {
+    const char *file = json_string_value(json_is_object(entry) ? json_object_get(entry, "file") : entry);
+    return file && !strcmp(file, name);
+}
+
 static bool lists_file(const json_t *manifest, const char *name) {
-    size_t i, k;
-    json_t *table, *file;
-    json_array_foreach(json_object_get(manifest, "tables"), i, table)
-        json_array_foreach(json_object_get(table, "files"), k,
-                           file) if (json_is_string(file) && !strcmp(json_string_value(file), name)) return true;
+    const json_t *tables = json_object_get(manifest, "tables");
+    for (size_t i = 0; i < json_array_size(tables); i++) {
+        const json_t *files = json_object_get(json_array_get(tables, i), "files");
+        for (size_t k = 0; k < json_array_size(files); k++)
+            if (is_entry_of(json_array_get(files, k), name))
+                return true;
+    }
     return !strcmp(name, MANIFEST);
 }
 

@@ -2,11 +2,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
+#include "common/log.h"
 #include "common/safetensors.h"
 #include "deploy/tools/name_text.h"
 
@@ -140,27 +143,49 @@ const ExportFormat *export_format_find(const char *name) {
 
 /* ---- files ---------------------------------------------------------------------------------------------------- */
 
+/* A file that is summed up on its way to the disk. */
+typedef struct Sink {
+    int fd;
+    ExportedFile *file;
+} Sink;
+
+static ssize_t sink_write(void *cookie, const char *bytes, size_t n) {
+    Sink *sink = cookie;
+    ssize_t written = write(sink->fd, bytes, n);
+    if (written <= 0)
+        return 0; /* which is an error to the stream */
+    sink->file->n_bytes += (uint64_t)written;
+    sink->file->crc32 = (uint32_t)crc32_z(sink->file->crc32, (const unsigned char *)bytes, (size_t)written);
+    return written;
+}
+
 /* A stream keeps its first error: asked once, at the end. */
-static Err finish(FILE *out, const char *path) {
-    bool is_bad = ferror(out) || fflush(out) || fsync(fileno(out));
+static Err write_part(const struct ExportPart *part, const ExportTable *t, const char *path, ExportedFile *file) {
+    *file = (ExportedFile){0};
+    Sink sink = {open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666), file};
+    if (sink.fd < 0)
+        return err_fail(ERR_IO, "cannot create %s: %m", path);
+    FILE *out = fopencookie(&sink, "w", (cookie_io_functions_t){.write = sink_write});
+    if (!out)
+        log_die(ERR_MEMORY, "no memory for a stream");
+    setvbuf(out, NULL, _IOFBF, BUFFER_BYTES);
+    part->write(out, t);
+    bool is_bad = ferror(out) || fflush(out) || fsync(sink.fd);
     int code = errno;
     is_bad |= fclose(out) != 0;
+    is_bad |= close(sink.fd) != 0;
     return is_bad ? err_fail(ERR_IO, "cannot write %s: %s", path, strerror(code)) : OK;
 }
 
-Err export_format_write(const ExportFormat *format, const ExportTable *t, const char *dir) {
+Err export_format_write(const ExportFormat *format, const ExportTable *t, const char *dir,
+                        ExportedFile files[EXPORT_MAX_PARTS]) {
     char path[EXPORT_PATH];
     Err err = OK;
     for (const struct ExportPart *part = format->parts; part->suffix && !err; part++) {
         int n = snprintf(path, sizeof path, "%s/%s%s", dir, t->schema->tables[t->table].name, part->suffix);
         if (n >= (int)sizeof path)
             return err_fail(ERR_IO, "the path %s is too long", path);
-        FILE *out = fopen(path, "wxe");
-        if (!out)
-            return err_fail(ERR_IO, "cannot create %s: %m", path);
-        setvbuf(out, NULL, _IOFBF, BUFFER_BYTES);
-        part->write(out, t);
-        err = finish(out, path);
+        err = write_part(part, t, path, &files[part - format->parts]);
     }
     return err;
 }

@@ -1,10 +1,11 @@
 /* The files of an export. All numbers are little-endian, rows are in one order in all files of a table, and text files
  * spell names as name_text.h says.
  *
- *   export.json          {"format": "mangrove export", "version": 1, "program", "snapshot": name of its directory,
+ *   export.json          {"format": "mangrove export", "version": 2, "program", "snapshot": name of its directory,
  *                        "manifest": hash of its manifest, "epoch", "data": fingerprint of the training's data set,
- *                        "to", "tables": [{"table", "rows", "width", "files": [..]}, ..]}; a reader refuses versions
- *                        above its own
+ *                        "to", "tables": [{"table", "rows", "width", "files": [{"file", "bytes", "crc32"}, ..]}, ..]};
+ *                        crc32 is zlib's, 8 hexadecimal digits: Python has it without a module. A reader refuses
+ *                        versions above its own; in version 1 files are names alone
  *   npy          T.npy            (rows, width) float32, NumPy's format 1.0
  *                T.ids.npy        (rows) uint64: each row's id in the data set
  *                T.names.txt      each row's name, one a line
@@ -27,7 +28,7 @@
 #include "deploy/tools/row_names.h"
 #include "server/snapshot/snapshot_rows.h"
 
-enum { EXPORT_VERSION = 1, EXPORT_MAX_PARTS = 3, EXPORT_PATH = 4096 };
+enum { EXPORT_VERSION = 2, EXPORT_MAX_PARTS = 3, EXPORT_PATH = 4096 };
 
 typedef struct ExportTable {
     const Schema *schema;
@@ -47,10 +48,18 @@ typedef struct ExportFormat {
     } parts[EXPORT_MAX_PARTS + 1];
 } ExportFormat;
 
+/* What was written into the file of a part. */
+typedef struct ExportedFile {
+    uint64_t n_bytes;
+    uint32_t crc32;
+} ExportedFile;
+
 const ExportFormat *export_format_find(const char *name); /* NULL if there is none */
 extern const char EXPORT_FORMAT_NAMES[];                  /* "npy|safetensors|..", for people */
 
-/* Writes and syncs dir/T<suffix> for every part. Memory is a buffer, whatever the table. ERR_IO. */
-Err export_format_write(const ExportFormat *format, const ExportTable *t, const char *dir) MUST_CHECK;
+/* Writes and syncs dir/T<suffix> for every part, whose file is described in its place. Memory is a buffer, whatever the
+ * table. ERR_IO. */
+Err export_format_write(const ExportFormat *format, const ExportTable *t, const char *dir,
+                        ExportedFile files[EXPORT_MAX_PARTS]) MUST_CHECK;
 
 #endif

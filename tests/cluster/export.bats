@@ -76,6 +76,18 @@ refuses() {
     check damaged "$BATS_TEST_TMPDIR" "$TWO"
 }
 
+@test "the Python package notices files of two tables that changed places, values where it is asked to" {
+    local prefix format
+    for prefix in BA BB; do # of one domain each, names and numbers of equal length
+        item_names | grep -E "^$prefix[0-9A-Z]{8}\$" | head -3
+    done >"$BATS_TEST_TMPDIR/items"
+    for format in npy safetensors vec; do
+        mangrove export "$ONE" --to $format --out "$BATS_TEST_TMPDIR/$format" --items "$BATS_TEST_TMPDIR/items" \
+            --table A --table B
+    done
+    check swapped "$BATS_TEST_TMPDIR"
+}
+
 @test "an incremental snapshot of two servers gives its own rows and its base's, to export and to Python" {
     local work="$BATS_TEST_TMPDIR" # many items, so that few steps touch few of them
     mangrove synth "$work/ratings" --preset transfer --users-a 1500 --users-b 1500 --items-a 20000 --items-b 20000 --seed 3

@@ -4,7 +4,11 @@ export_check.py export EXPORT SNAPSHOT DATA [ITEMS]   an export, read by NumPy a
                                                       data set's names; the snapshot's rows in the order of ids or ITEMS
 export_check.py module PATH SNAPSHOT DATA             our package on PATH, an export or a snapshot, equals the same
 export_check.py damaged EXPORTS SNAPSHOT              our package refuses what is changed in copies of EXPORTS/{npy,
-                                                      safetensors,vec} and of the snapshot's manifest
+                                                      safetensors,vec}, as written and as version 1 was, and of the
+                                                      snapshot's manifest
+export_check.py swapped EXPORTS                       our package refuses files of A and B of the same size that changed
+                                                      places in copies of EXPORTS/{npy,safetensors}, and a changed
+                                                      digit in one of EXPORTS/vec
 export_check.py partial SNAPSHOT                      prints 1 if some row stands in its base alone and some in both
 export_check.py inspect SNAPSHOT DATA EXPORT <LINES   our package and NumPy alone give by name the rows that mangrove
                                                       inspect --json printed, 1,000 at least
@@ -186,17 +190,30 @@ DAMAGE = {
 }
 
 
+def as_version_1(manifest):
+    manifest["version"] = 1
+    for table in manifest["tables"]:
+        table["files"] = [file["file"] for file in table["files"]]
+
+
+def copy_of(directory):
+    copy = directory.parent / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    return pathlib.Path(shutil.copytree(directory, copy))
+
+
 def check_damaged(exports, snapshot):
     import mangrove
     import mangrove.snapshot
 
-    copy = pathlib.Path(exports) / "copy"
     for format, cases in DAMAGE.items():
         for what, damage in cases.items():
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(pathlib.Path(exports) / format, copy)
-            refuses(what, copy, damage, lambda path: mangrove.open(path)["A"].ids if format != "vec" else
-                    mangrove.open(path)["A"])
+            for prepare in (lambda copy: None, edit_json("export.json", as_version_1)):  # sums, shapes
+                copy = copy_of(pathlib.Path(exports) / format)
+                prepare(copy)
+                refuses(what, copy, damage, lambda path: mangrove.open(path)["A"].ids if format != "vec" else
+                        mangrove.open(path)["A"])
+    copy = pathlib.Path(exports) / "copy"
     mangrove.snapshot.xxhash = None  # or the manifest's own hash tells first
     for key in ("files", "tensors", "config", "data"):
         shutil.rmtree(copy, ignore_errors=True)
@@ -204,6 +221,37 @@ def check_damaged(exports, snapshot):
         text = (copy / "manifest.json").read_text()
         refuses(f"no {key}", copy, lambda path: (path / "manifest.json").write_text(text.replace(f'"{key}"', '"gone"', 1)),
                 lambda path: mangrove.open(path)["A"])
+
+
+def swap(suffix):
+    def change(export):
+        a, b = export / f"A{suffix}", export / f"B{suffix}"
+        of_a, of_b = a.read_bytes(), b.read_bytes()
+        assert len(of_a) == len(of_b) and of_a != of_b
+        a.write_bytes(of_b), b.write_bytes(of_a)
+
+    return change
+
+
+def change_digit(export):
+    text = (export / "A.vec").read_bytes()
+    (export / "A.vec").write_bytes(text[:-2] + (b"2\n" if text[-2:] == b"1\n" else b"1\n"))
+
+
+def check_swapped(exports):
+    import mangrove
+
+    exports = pathlib.Path(exports)
+    for format, suffix in (("npy", ".ids.npy"), ("npy", ".names.txt"), ("safetensors", ".safetensors")):
+        for table in "AB":
+            refuses(f"{suffix} of {table}", copy_of(exports / format), swap(suffix),
+                    lambda path: mangrove.open(path)[table])
+    refuses("a digit", copy_of(exports / "vec"), change_digit, lambda path: mangrove.open(path)["A"])
+    mangrove.open(exports / "npy", verify=True).verify()
+    refuses("values", copy_of(exports / "npy"), swap(".npy"), lambda path: mangrove.open(path, verify=True))
+    copy = copy_of(exports / "npy")
+    refuses("no sums", copy, edit_json("export.json", as_version_1), lambda path: mangrove.open(path, verify=True))
+    assert len(mangrove.open(copy)["A"]) == 3
 
 
 def check_partial(snapshot):
@@ -254,6 +302,7 @@ def check_nearest(export, name, found):
 
 
 if __name__ == "__main__":
-    checks = {"export": check_export, "module": check_module, "damaged": check_damaged, "partial": check_partial,
+    checks = {"export": check_export, "module": check_module, "damaged": check_damaged, "swapped": check_swapped,
+              "partial": check_partial,
               "inspect": check_inspect, "foreign": check_foreign, "nearest": check_nearest}
     checks[sys.argv[1]](*sys.argv[2:])

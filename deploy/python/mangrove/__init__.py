@@ -11,7 +11,9 @@ is. A row that was never trained is in no snapshot: KeyError.
 
 What is checked: sizes, types and shapes of every file that is opened, and that an incremental snapshot's base is the
 one it was made from. Of a snapshot, contents are checked where the module `xxhash` can be imported (python3-xxhash):
-the manifest's own hash always, every block of every file with verify=True. `mangrove verify` needs no Python.
+the manifest's own hash always, every block of every file with verify=True. `mangrove verify` needs no Python. Of an
+export, the sums of ids, names and text files are compared whenever a table is opened, those of the values with
+verify=True.
 """
 from __future__ import annotations
 
@@ -30,11 +32,11 @@ __all__ = ["Error", "MissingRow", "Table", "Tables", "open"]
 def open(path: Union[str, os.PathLike], data: Union[str, os.PathLike, None] = None, verify: bool = False) -> Tables:
     """Opens a run's newest snapshot, a snapshot, or an export.
 
-    data: the prepared data set that a snapshot was trained on. verify: compare every block of a snapshot's files with
-    its hash first (needs xxhash)."""
+    data: the prepared data set that a snapshot was trained on. verify: compare every byte with the hashes of a snapshot
+    (needs xxhash) or the sums of an export first."""
     directory = Path(path)
     if (directory / "export.json").exists():
-        return ExportTables(directory)
+        return ExportTables(directory, verify)
     if not (directory / "manifest.json").exists():
         directory = newest_snapshot(directory)
     return SnapshotTables(directory, data, verify)

@@ -1,31 +1,66 @@
 """Exports: what `mangrove export` wrote."""
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 
-from .files import Error, expecting, map_file, read_json, read_npy, read_safetensors, require
+from .files import Error, check_size, expecting, map_file, read_json, read_npy, read_safetensors, require
 from .names import to_str, unescape
 from .tables import Table, Tables
 
-EXPORT_VERSIONS = (1,)
+EXPORT_VERSIONS = (1, 2)
+SUMMED_AT_OPENING = (".ids.npy", ".names.txt", ".vec", ".tsv")  # small beside the values, or read whole anyway
+
+
+class _ExportFile:
+    """A file that export.json names, with its size and sum."""
+
+    def __init__(self, directory: Path, entry: dict):
+        self.path = directory / entry["file"]
+        self.size, self.crc32 = int(entry["bytes"]), int(entry["crc32"], 16)
+
+    def check(self) -> None:
+        """What costs little: the size, and the sum where the file is small."""
+        check_size(self.path, self.size, "export.json")
+        if self.path.name.endswith(SUMMED_AT_OPENING):
+            self.verify()
+
+    def verify(self) -> None:
+        check_size(self.path, self.size, "export.json")
+        if zlib.crc32(map_file(self.path)) != self.crc32:
+            raise Error(f"{self.path}: does not have the CRC-32 that export.json says")
 
 
 class ExportTables(Tables):
     """The tables of an export. The text formats are read into memory."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, is_verified: bool):
         manifest = read_json(path / "export.json")
         if manifest.get("format") != "mangrove export" or manifest.get("version") not in EXPORT_VERSIONS:
             raise Error(f"{path}/export.json: \"{manifest.get('format')}\", version {manifest.get('version')}; "
-                        f"\"mangrove export\", version {EXPORT_VERSIONS[-1]}, is expected")
+                        f"\"mangrove export\", version {EXPORT_VERSIONS[-1]} or earlier, is expected")
         with expecting(path / "export.json"):
             self._read = READERS[manifest["to"]]
             self._shapes = {str(e["table"]): (int(e["rows"]), int(e["width"])) for e in manifest["tables"]}
+            self._files = {} if manifest["version"] == 1 else {
+                str(e["table"]): [_ExportFile(path, file) for file in e["files"]] for e in manifest["tables"]}
         super().__init__(path, manifest, self._shapes)
+        if is_verified:
+            self.verify()
+
+    def verify(self) -> None:
+        """Compares every byte of every file with its sum."""
+        if self.manifest["version"] == 1:
+            raise Error(f"{self.path}: was written without sums that could be verified: export it again")
+        for files in self._files.values():
+            for file in files:
+                file.verify()
 
     def _open(self, name: str) -> Table:
+        for file in self._files.get(name, []):
+            file.check()
         values, ids, names = self._read(self.path, name, self._shapes[name])
         if len(names) != len(values):
             raise Error(f"{self.path}: table {name} has {len(values)} rows and {len(names)} names")
@@ -47,7 +82,7 @@ def _read_npy_files(directory: Path, name: str, shape: tuple[int, int]):
 
 def _read_tensors(directory: Path, name: str, shape: tuple[int, int]):
     path = directory / f"{name}.safetensors"
-    tensors = read_safetensors(path)
+    tensors = read_safetensors(path, name)
     values, ids = require(tensors, "values", "<f4", 2, path), require(tensors, "ids", "<u8", 1, path)
     if values.shape != shape or ids.shape != shape[:1]:
         raise Error(f"{path}: values {values.shape} and ids {ids.shape}; export.json says {shape} and {shape[:1]}")

@@ -49,6 +49,16 @@ def map_file(path: Path) -> memoryview:
         raise Error(f"cannot open {path}: {error.strerror}") from None
 
 
+def check_size(path: Path, size: int, source: str) -> None:
+    """source: whose word the size is."""
+    try:
+        found = path.stat().st_size
+    except OSError as error:
+        raise Error(f"cannot open {path}: {error.strerror}") from None
+    if found != size:
+        raise Error(f"{path} has {found} bytes, {source} says {size}")
+
+
 def read_json(path: Path, text: Optional[bytes] = None) -> dict:
     try:
         value = json.loads(path.read_bytes() if text is None else text)
@@ -69,15 +79,17 @@ def array_at(memory: memoryview, dtype: str, shape: Sequence[int], offset: int, 
     return np.ndarray(tuple(shape), dtype, memory, offset)
 
 
-def read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    """Every tensor of a safetensors file."""
+def read_safetensors(path: Path, table: str) -> dict[str, np.ndarray]:
+    """Every tensor of the safetensors file of a table."""
     memory = map_file(path)
     size = struct.unpack_from("<Q", memory)[0] if len(memory) >= 8 else len(memory)
     if size > len(memory) - 8:
         raise Error(f"{path}: cut short, or no safetensors file")
     header = read_json(path, bytes(memory[8 : 8 + size]))
-    header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", None)
     with expecting(path):
+        if metadata["table"] != table:
+            raise Error(f"{path}: is of table {metadata['table']}")
         return {
             name: array_at(memory, DTYPES[tensor["dtype"]], tensor["shape"], 8 + size + tensor["data_offsets"][0], path)
             for name, tensor in header.items()

@@ -9,7 +9,7 @@ from typing import Union
 
 import numpy as np
 
-from .files import Error, expecting, map_file, read_json, read_safetensors, require
+from .files import Error, check_size, expecting, map_file, read_json, read_safetensors, require
 from .names import Vocabulary
 from .tables import Table, Tables
 
@@ -42,13 +42,9 @@ class _SnapshotFile:
 
     def __init__(self, directory: Path, entry: dict):
         self.path = directory / entry["file"]
-        self.size, self.n_rows, self.blocks = int(entry["size"]), int(entry["rows"]), list(entry["blocks"])
-        try:
-            found = self.path.stat().st_size
-        except OSError as error:
-            raise Error(f"cannot open {self.path}: {error.strerror}") from None
-        if found != self.size:
-            raise Error(f"{self.path} has {found} bytes, its manifest says {self.size}")
+        self.table, self.size, self.n_rows = str(entry["table"]), int(entry["size"]), int(entry["rows"])
+        self.blocks = list(entry["blocks"])
+        check_size(self.path, self.size, "its manifest")
 
     def verify(self) -> None:
         memory = map_file(self.path)
@@ -60,7 +56,7 @@ class _SnapshotFile:
 
     def open(self) -> tuple[np.ndarray, np.ndarray]:
         """Ids (n) and values (n, width)."""
-        tensors = read_safetensors(self.path)
+        tensors = read_safetensors(self.path, self.table)
         ids = require(tensors, "rows", "<u8", 1, self.path)
         values = require(tensors, "values", "<f4", 2, self.path)
         if not len(ids) == len(values) == self.n_rows:
