@@ -14,6 +14,7 @@ typedef enum NormKind { NORM_BATCH, NORM_NONE } NormKind;
 typedef enum LossKind { LOSS_SOFTMAX, LOSS_BCE } LossKind;
 typedef enum OptimizerKind { OPTIMIZER_SGD, OPTIMIZER_ADAM } OptimizerKind;
 typedef enum Consistency { CONSISTENCY_ASYNC, CONSISTENCY_SYNC } Consistency;
+typedef enum Wire { WIRE_FP32, WIRE_BF16 } Wire; /* the numbers are those of the protocol */
 typedef enum InitMoments { INIT_MOMENTS_RESET, INIT_MOMENTS_KEEP } InitMoments;
 typedef enum Protocol { PROTOCOL_WARM, PROTOCOL_ALL, N_PROTOCOLS } Protocol;
 
@@ -55,6 +56,7 @@ typedef struct TrainConfig {
     Consistency consistency;
     int ranks;           /* R of sync */
     int prefetch;        /* batches pulled ahead; 0 or 1 */
+    Wire wire;           /* how values and gradients of training travel */
     InitMoments init_moments; /* of a run that starts from a snapshot's rows (train --init) */
 } TrainConfig;
 

@@ -11,6 +11,7 @@ static const char *const NORMS[] = {[NORM_BATCH] = "batch", [NORM_NONE] = "none"
 static const char *const LOSSES[] = {[LOSS_SOFTMAX] = "softmax", [LOSS_BCE] = "bce", NULL};
 static const char *const OPTIMIZERS[] = {[OPTIMIZER_SGD] = "sgd", [OPTIMIZER_ADAM] = "adam", NULL};
 static const char *const CONSISTENCIES[] = {[CONSISTENCY_ASYNC] = "async", [CONSISTENCY_SYNC] = "sync", NULL};
+static const char *const WIRES[] = {[WIRE_FP32] = "fp32", [WIRE_BF16] = "bf16", NULL};
 static const char *const INIT_MOMENTS[] = {[INIT_MOMENTS_RESET] = "reset", [INIT_MOMENTS_KEEP] = "keep", NULL};
 static const char *const PROTOCOLS[] = {[PROTOCOL_WARM] = "warm", [PROTOCOL_ALL] = "all", NULL};
 
@@ -102,6 +103,8 @@ const Option OPTIONS[] = {
      SAYS = "R of sync: slices of each step, computed in parallel; 1 in async."},
     {"train.prefetch", INT(train.prefetch, 0, 1), DEFAULT = "1",
      SAYS = "Batches pulled ahead of the one that is computed; in sync 0, and 0 if not set."},
+    {"train.wire", NAMES(train.wire) = WIRES, DEFAULT = "fp32",
+     SAYS = "How values and gradients travel: fp32, or rounded to bf16, half the bytes; tables keep fp32."},
     {"train.init_moments", NAMES(train.init_moments) = INIT_MOMENTS, DEFAULT = "reset",
      SAYS = "What train --init does with the snapshot's optimizer state: reset or keep."},
 

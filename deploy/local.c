@@ -16,6 +16,7 @@
 #include "deploy/derive.h"
 #include "deploy/local_client.h"
 #include "deploy/local_mail.h"
+#include "deploy/local_rounding.h"
 #include "server/run_record.h"
 #include "server/scheduler/scheduler.h"
 #include "server/session/session.h"
@@ -35,6 +36,7 @@ typedef struct Local {
     Member *member;
     RunRecord *record;
     Trainer *trainer; /* NULL before the first lease */
+    LocalRounding rounding;
     const Geometry *geometry;
     const Config *worker_config;
     Schema schema;
@@ -268,8 +270,10 @@ static Err scored(void *ctx, const Assignment *a, const Scored *s) {
 }
 
 static void open_trainer(Local *l) {
-    TrainerEnv env = {
-        .ctx = l, .client = local_client(session_store(l->session)), .stepped = stepped, .scored = scored};
+    ParameterClient client = local_client(session_store(l->session));
+    if (l->config.train.wire != WIRE_FP32)
+        client = local_rounding_init(&l->rounding, client, &l->schema, l->config.train.wire);
+    TrainerEnv env = {.ctx = l, .client = client, .stepped = stepped, .scored = scored};
     trainer_open(&l->trainer, l->data, l->geometry, l->worker_config, &l->schema, model_find(l->config.model.name),
                  &env);
 }
@@ -357,6 +361,7 @@ static Err open_all(Local *l, const Config *config, const SnapshotStart *start) 
 
 static void close_all(Local *l) {
     trainer_close(&l->trainer);
+    local_rounding_free(&l->rounding);
     member_close(&l->member);
     session_close(&l->session);
     scheduler_close(&l->scheduler);

@@ -4,7 +4,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { KEY_BYTES = 8, VALUE_BYTES = 4 }; /* on the wire and in the store of the product */
+#include "proto/wire.h"
+
+enum { KEY_BYTES = 8, VALUE_BYTES = 4 }; /* of a number in the store of the product, and of statistics on the wire */
 
 /* Adam keeps two values beside each, once for each domain whose steps reach the row; statistics have no optimizer. */
 static uint32_t state_values(const Table *t, OptimizerKind kind) {
@@ -55,15 +57,16 @@ static uint64_t most_pull_bytes(const Schema *schema, const Config *config, int 
     for (int i = 0; i < schema->n_tables; i++) {
         const Table *t = &schema->tables[i];
         if (!t->is_stats && (t->reached_by >> domain & 1))
-            bytes += (t->is_sparse ? ids : t->n_rows) * (KEY_BYTES + VALUE_BYTES * (uint64_t)t->width);
+            bytes += (t->is_sparse ? ids : t->n_rows) * (KEY_BYTES + wire_value_bytes(config->train.wire) * t->width);
     }
     return bytes;
 }
 
 static void plan_bytes(PlanDomain *out, const Config *config, const Schema *schema, int domain,
                        const PlanSample *sample) {
+    double value_bytes = (double)wire_value_bytes(config->train.wire);
     out->is_measured = sample && sample->n_batches > 0;
-    out->pull_bytes = out->is_measured ? (uint64_t)(KEY_BYTES * sample->n_keys + VALUE_BYTES * sample->n_values)
+    out->pull_bytes = out->is_measured ? (uint64_t)(KEY_BYTES * sample->n_keys + value_bytes * sample->n_values)
                                        : most_pull_bytes(schema, config, domain);
     out->push_bytes = out->pull_bytes + stats_bytes(schema, domain);
 }

@@ -108,15 +108,16 @@ enum {
 #define BYE_FIELDS(N, S)    N(code) S(text)
 /* Arrays of PULL, VALUES and PUSH. Keys, and the values of a PUSH, are cut anywhere: ceil(bytes / 1 MiB) frames, all
  * but the last full; no keys, no frames. Values of a VALUES are cut between rows: each frame holds as many whole rows
- * as fit into 1 MiB, in key order; no rows, no frames. So the frames of either, one behind the other, are the array. A
- * request's credit cost: the bytes of its raw frames, and for a PULL also 4 x the sum of its rows' widths, the bytes of
- * the values that may come back. The reply to it returns the whole cost, whatever its status. */
-/* pass 0: training. order: sync only. frames: keys (u64) */
-#define PULL_FIELDS(N, S) N(epoch) N(pass) N(domain) N(split) N(rank) N(step) N(order) N(map) N(n_keys)
-/* status: STATUS_*. frames: with STATUS_OK, and with STATUS_APPLIED where n_values > 0: values (f32) in key order */
-#define VALUES_FIELDS(N, S) N(status) N(n_values)
-/* frames: keys (u64), then values (f32), each array cut by itself */
-#define PUSH_FIELDS(N, S)   N(epoch) N(domain) N(rank) N(step) N(map) N(n_keys)
+ * as fit into 1 MiB, in key order; no rows, no frames. So the frames of either, one behind the other, are the array.
+ * wire: 0: values are f32; 1: bf16, but f32 in rows of stats (wire.h). In training it is the configuration's
+ * (train.wire), in an evaluation 0; another one is refused. A request's credit cost: the bytes of its raw frames, and for
+ * a PULL also those of the values that may come back. The reply to it returns the whole cost, whatever its status. */
+/* pass 0: training. order: sync only. wire: of the values to come. frames: keys (u64) */
+#define PULL_FIELDS(N, S) N(epoch) N(pass) N(domain) N(split) N(rank) N(step) N(order) N(map) N(n_keys) N(wire)
+/* status: STATUS_*. frames: with STATUS_OK, and with STATUS_APPLIED where n_values > 0: values in key order */
+#define VALUES_FIELDS(N, S) N(status) N(n_values) N(wire)
+/* frames: keys (u64), then values, each array cut by itself */
+#define PUSH_FIELDS(N, S)   N(epoch) N(domain) N(rank) N(step) N(map) N(n_keys) N(wire)
 #define PUSHED_FIELDS(N, S) N(status)
 
 typedef enum MessageType {

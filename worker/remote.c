@@ -127,7 +127,8 @@ void remote_pull(Remote *r, Exchange *x) {
     p->result = OK;
     p->n_waiting = r->n_servers;
     p->n_applied = p->n_blank = 0;
-    partition_keys(&p->partition, r->options.schema, r->view->slots, x->keys, x->n_keys);
+    Wire wire = wire_of_pull(r->options.wire, w->pass);
+    partition_keys(&p->partition, r->options.schema, r->view->slots, wire, x->keys, x->n_keys);
     for (uint32_t i = 0; i < r->n_servers; i++) {
         QueuedRequest *q = add_request(r, i, MESSAGE_PULL);
         q->message.pull = (MessagePULL){.epoch = w->epoch,
@@ -138,11 +139,12 @@ void remote_pull(Remote *r, Exchange *x) {
                                         .step = w->step,
                                         .order = x->order,
                                         .map = r->view->map,
-                                        .n_keys = p->partition.first[i + 1] - p->partition.first[i]};
+                                        .n_keys = p->partition.first[i + 1] - p->partition.first[i],
+                                        .wire = wire};
         partition_write_keys(&p->partition, i, x->keys, &q->message);
         q->request.pull = place;
         q->request.may_wait = r->options.is_sync && w->pass == 0;
-        q->request.cost_bytes = channel_frame_bytes(&q->message) + p->partition.n_values[i] * sizeof(float);
+        q->request.cost_bytes = channel_frame_bytes(&q->message) + p->partition.n_bytes[i];
     }
 }
 
@@ -175,7 +177,7 @@ bool remote_has_room(const Remote *r) {
 
 void remote_push(Remote *r, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads) {
     Partition *p = &r->push_partition;
-    partition_keys(p, r->options.schema, r->view->slots, keys, n_keys);
+    partition_keys(p, r->options.schema, r->view->slots, r->options.wire, keys, n_keys);
     for (uint32_t i = 0; i < r->n_servers; i++) {
         QueuedRequest *q = add_request(r, i, MESSAGE_PUSH);
         q->message.push = (MessagePUSH){.epoch = work->epoch,
@@ -183,7 +185,8 @@ void remote_push(Remote *r, const Work *work, const uint64_t *keys, uint32_t n_k
                                         .rank = work->rank,
                                         .step = work->step,
                                         .map = r->view->map,
-                                        .n_keys = p->first[i + 1] - p->first[i]};
+                                        .n_keys = p->first[i + 1] - p->first[i],
+                                        .wire = r->options.wire};
         partition_write_keys(p, i, keys, &q->message);
         partition_write_values(p, r->options.schema, i, keys, grads, &q->message);
         q->request.is_push = true;
@@ -236,7 +239,10 @@ static Err on_values(Remote *r, uint32_t server, Message *m) {
     bool is_applied = m->values.status == STATUS_APPLIED, is_blank = is_applied && m->values.n_values == 0;
     Err err = STATUS_ERR[m->values.status];
     if (!err && !is_blank) {
-        if (m->values.n_values != n_values || channel_frame_bytes(m) != n_values * sizeof(float))
+        if (m->values.wire != p->partition.wire)
+            return err_fail(ERR_PROTOCOL, "it answers %s where %s was asked (train.wire)", wire_name(m->values.wire),
+                            wire_name(p->partition.wire));
+        if (m->values.n_values != n_values || channel_frame_bytes(m) != p->partition.n_bytes[server])
             return err_fail(ERR_PROTOCOL, "it answers %" PRIu64 " values in %" PRIu64 " bytes where %zu were asked",
                             m->values.n_values, channel_frame_bytes(m), n_values);
         partition_scatter(&p->partition, r->options.schema, server, p->x->keys, m, p->x->values);

@@ -23,6 +23,7 @@ typedef struct RemoteOptions {
     const Schema *schema;
     uint64_t config, data; /* fingerprints, for HELLO */
     uint32_t job, sender;
+    Wire wire;    /* of training */
     bool is_sync; /* training pulls may wait at the server for the other ranks */
     ChannelLimits limits;
 } RemoteOptions;

@@ -179,6 +179,7 @@ static Err on_welcomed(void *ctx, const Config *config, const Geometry *geometry
                    .data = info->fingerprint,
                    .job = who->job,
                    .sender = who->id,
+                   .wire = config->train.wire,
                    .is_sync = config->train.consistency == CONSISTENCY_SYNC,
                    .limits = {.silent_ms = (uint64_t)c->dead_ms,
                               .request_ms = (uint64_t)c->lease_s * 1000 + (uint64_t)c->dead_ms}},

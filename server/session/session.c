@@ -46,6 +46,14 @@ void session_end(Session *s, Err code, const char *sentence) {
     s->env.finished(s->env.ctx, code, text);
 }
 
+float *session_scratch(Session *s, size_t size_bytes) {
+    if (size_bytes > s->scratch_bytes) {
+        s->scratch_bytes = size_bytes + size_bytes / 2;
+        s->scratch = must_realloc(s->scratch, s->scratch_bytes);
+    }
+    return s->scratch;
+}
+
 uint32_t session_n_steps(const Session *s, int domain) {
     uint32_t n = 0;
     store_bitmap(s->store, domain, &n);
@@ -372,6 +380,7 @@ void session_close(Session **out) {
     if (s->cut.rows)
         store_cut_end(&s->cut.rows, false);
     free(s->cut.files);
+    free(s->scratch);
     if (s->store)
         store_close(&s->store);
     free(s);

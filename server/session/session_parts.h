@@ -77,6 +77,8 @@ struct Session {
     Parked *unused;
     Undo undo_pending, undo_last; /* of the step whose pushes are held, of the last step applied */
     SessionStats stats;
+    float *scratch; /* values between the store and the wire, as many as the largest request needed */
+    size_t scratch_bytes;
     Message out; /* the message that is being sent */
 };
 
@@ -87,6 +89,7 @@ void session_end(Session *s, Err code, const char *sentence);
 uint32_t session_n_steps(const Session *s, int domain);
 bool session_is_full(const Session *s); /* every bit of the epoch is set */
 void session_say_ready(Session *s);
+float *session_scratch(Session *s, size_t size_bytes); /* s->scratch, with room for so much */
 
 /* session_load.c: the store, from nothing or from the snapshot of the VIEW. */
 Err session_begin(Session *s, const MessageVIEW *v) MUST_CHECK;

@@ -2,9 +2,12 @@
 #include <assert.h>
 #include <string.h>
 
+#include "proto/wire.h"
 #include "server/session/session_parts.h"
 
-static_assert(sizeof(real) == sizeof(float), "the wire carries f32: the session belongs to the float build");
+static_assert(sizeof(real) == sizeof(float), "the wire carries f32 at most: the session belongs to the float build");
+
+enum { PACKED_ROWS = 64 }; /* that are gathered before they are packed: they stay in the cache */
 
 typedef enum PullAnswer {
     PULL_VALUES,  /* STATUS_OK, or STATUS_APPLIED if the step's bit is set, with the rows as they are */
@@ -55,6 +58,10 @@ static Err check_name(const Session *s, const MessagePULL *p) {
                         "no such step",
                         (unsigned long)p->epoch, (unsigned long)p->pass, (unsigned long)p->domain,
                         (unsigned long)p->split, (unsigned long)p->rank, (unsigned long)p->step);
+    if (p->wire != wire_of_pull(s->config.train.wire, p->pass))
+        return err_fail(ERR_PROTOCOL, "a PULL of %s as %s where train.wire is %s: it must be %s",
+                        p->pass ? "an evaluation" : "a training step", wire_name(p->wire),
+                        wire_name(s->config.train.wire), wire_name(wire_of_pull(s->config.train.wire, p->pass)));
     if (p->pass || p->epoch != store_epoch(s->store))
         return OK; /* its step numbers are not ours to know */
     if (p->step >= session_n_steps(s, (int)p->domain) || (s->is_sync && p->order >= n_steps))
@@ -82,20 +89,37 @@ static PullAnswer decide(const Session *s, const MessagePULL *p) {
     return p->order + 1 == n_applied ? PULL_BEFORE : PULL_APPLIED;
 }
 
-/* As many whole rows as fit into each frame, gathered where they will be sent from. */
-static void add_values(Session *s, Message *out, const uint64_t *keys, uint32_t n_keys, Undo *undo) {
+static void gather(Session *s, const uint64_t *keys, uint32_t n_keys, Undo *undo, float *values) {
+    store_pull(s->store, keys, n_keys, values);
+    if (undo)
+        s->stats.n_undone += undo_overlay(undo, &s->schema, keys, n_keys, values);
+}
+
+static void gather_packed(Session *s, const uint64_t *keys, uint32_t n_keys, Undo *undo, Wire wire, uint8_t *bytes) {
+    for (uint32_t first = 0, n; first < n_keys; first += n) {
+        n = n_keys - first < PACKED_ROWS ? n_keys - first : PACKED_ROWS;
+        float *values = session_scratch(s, wire_rows_bytes(WIRE_FP32, &s->schema, keys + first, n));
+        gather(s, keys + first, n, undo, values);
+        wire_pack_rows(wire, &s->schema, keys + first, n, bytes, values);
+        bytes += wire_rows_bytes(wire, &s->schema, keys + first, n);
+    }
+}
+
+/* As many whole rows as fit into each frame; f32 are gathered where they will be sent from. */
+static void add_values(Session *s, Message *out, const uint64_t *keys, uint32_t n_keys, Undo *undo, Wire wire) {
     for (uint32_t first = 0, last = 0; first < n_keys; first = last) {
         size_t bytes = 0;
         for (; last < n_keys; last++) {
-            size_t row = s->schema.tables[key_table(keys[last])].width * sizeof(float);
+            size_t row = wire_rows_bytes(wire, &s->schema, keys + last, 1);
             if (bytes + row > MESSAGE_FRAME_BYTES)
                 break;
             bytes += row;
         }
-        float *values = message_add_frame(out, bytes);
-        store_pull(s->store, keys + first, last - first, values);
-        if (undo)
-            s->stats.n_undone += undo_overlay(undo, &s->schema, keys + first, last - first, values);
+        void *values = message_add_frame(out, bytes);
+        if (wire == WIRE_FP32)
+            gather(s, keys + first, last - first, undo, values);
+        else
+            gather_packed(s, keys + first, last - first, undo, wire, values);
     }
 }
 
@@ -114,7 +138,9 @@ static void reply(Session *s, Peer *p, const Message *m, PullAnswer answer, cons
     }
     if (answer == PULL_VALUES || answer == PULL_BEFORE) {
         out->values.n_values = n_values;
-        add_values(s, out, keys, (uint32_t)pull->n_keys, answer == PULL_BEFORE ? &s->undo_last : NULL);
+        out->values.wire = pull->wire;
+        add_values(s, out, keys, (uint32_t)pull->n_keys, answer == PULL_BEFORE ? &s->undo_last : NULL,
+                   (Wire)pull->wire);
     }
     s->stats.n_pulls++;
     session_send(s, p->id);
@@ -162,7 +188,8 @@ Err session_on_pull(Session *s, Peer *p, Message *m) {
     if (n_values > MESSAGE_MAX_BYTES / sizeof(float))
         return err_fail(ERR_PROTOCOL, "a PULL asks for %zu values; a message holds at most %zu", n_values,
                         MESSAGE_MAX_BYTES / sizeof(float));
-    uint64_t cost = m->pull.n_keys * sizeof *keys + n_values * sizeof(float);
+    uint64_t cost = m->pull.n_keys * sizeof *keys +
+                    wire_rows_bytes(wire_of_pull(s->config.train.wire, m->pull.pass), &s->schema, keys, m->pull.n_keys);
     err = session_charge(s, p, cost);
     if (!err && !m->pull.pass && session_is_behind_push(s, p)) {
         session_park(s, &s->pushes, p, m, cost);

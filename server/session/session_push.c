@@ -1,6 +1,7 @@
 /* PUSH: applied at most once, whoever sends it. */
 #include <string.h>
 
+#include "proto/wire.h"
 #include "server/session/session_parts.h"
 
 typedef struct PushParts {
@@ -13,6 +14,9 @@ typedef struct PushParts {
 static Err take_parts(Session *s, Message *m, PushParts *out) {
     int n_frames;
     size_t n_values, size = 0;
+    Wire wire = s->config.train.wire;
+    if (m->push.wire != wire)
+        return err_fail(ERR_PROTOCOL, "a PUSH of %s where train.wire is %s", wire_name(m->push.wire), wire_name(wire));
     Err err = session_keys(m, m->push.n_keys, &out->keys, &n_frames);
     if (err)
         return err;
@@ -22,11 +26,17 @@ static Err take_parts(Session *s, Message *m, PushParts *out) {
         return err;
     for (int i = n_frames; i < m->n_frames; i++)
         size += m->frames[i].size_bytes;
-    size_t want = n_values * sizeof(float);
+    size_t want = wire_rows_bytes(wire, &s->schema, out->keys, out->n_keys);
     if (size != want || (size_t)(m->n_frames - n_frames) != (want + MESSAGE_FRAME_BYTES - 1) / MESSAGE_FRAME_BYTES)
         return err_fail(ERR_PROTOCOL, "a PUSH of %zu values carries %d frames of values with %zu bytes", n_values,
                         m->n_frames - n_frames, size);
-    out->grads = size ? message_bytes(m, n_frames, m->n_frames - n_frames, &size) : NULL;
+    const void *bytes = size ? message_bytes(m, n_frames, m->n_frames - n_frames, &size) : NULL;
+    out->grads = bytes;
+    if (wire != WIRE_FP32 && bytes) {
+        float *grads = session_scratch(s, n_values * sizeof *grads);
+        wire_unpack_rows(wire, &s->schema, out->keys, out->n_keys, grads, bytes);
+        out->grads = grads;
+    }
     return OK;
 }
 

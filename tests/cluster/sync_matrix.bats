@@ -44,10 +44,25 @@ same_as_first() {
     run_with 1 1 local --local && same_as_first local
 }
 
+@test "with bf16 on the wire every cluster and none give the same bits, and others than fp32" {
+    run_with 2 2 first-bf16 --set train.wire=bf16
+    run_with 1 3 again-bf16 --set train.wire=bf16
+    run_with 1 1 local-bf16 --set train.wire=bf16 --local
+    for name in again-bf16 local-bf16; do
+        cmp "$BATS_FILE_TMPDIR/first-bf16/metrics.jsonl" "$BATS_FILE_TMPDIR/$name/metrics.jsonl"
+        [ "$(rows_of "$BATS_FILE_TMPDIR/first-bf16" 2)" = "$(rows_of "$BATS_FILE_TMPDIR/$name" 2)" ]
+    done
+    [ "$(rows_of "$BATS_FILE_TMPDIR/first-bf16" 2)" != "$(rows_of "$BATS_FILE_TMPDIR/first" 2)" ]
+}
+
 @test "async with one worker and nothing prefetched ends in the bits of sync with one rank" {
-    mangrove train "$CONFIG" --set train.ranks=1 --set cluster.workers=2 --set run.dir="$BATS_FILE_TMPDIR/sync" >/dev/null
-    mangrove train "$CONFIG" --set train.ranks=1 --set train.consistency=async --set train.prefetch=0 \
-        --set cluster.workers=1 --set run.dir="$BATS_FILE_TMPDIR/async" >/dev/null
-    cmp "$BATS_FILE_TMPDIR/sync/metrics.jsonl" "$BATS_FILE_TMPDIR/async/metrics.jsonl"
-    [ "$(rows_of "$BATS_FILE_TMPDIR/sync" 2)" = "$(rows_of "$BATS_FILE_TMPDIR/async" 2)" ]
+    for wire in fp32 bf16; do
+        local sync="$BATS_FILE_TMPDIR/sync-$wire" async="$BATS_FILE_TMPDIR/async-$wire"
+        mangrove train "$CONFIG" --set train.ranks=1 --set train.wire=$wire --set cluster.workers=2 \
+            --set run.dir="$sync" >/dev/null
+        mangrove train "$CONFIG" --set train.ranks=1 --set train.wire=$wire --set train.consistency=async \
+            --set train.prefetch=0 --set cluster.workers=1 --set run.dir="$async" >/dev/null
+        cmp "$sync/metrics.jsonl" "$async/metrics.jsonl"
+        [ "$(rows_of "$sync" 2)" = "$(rows_of "$async" 2)" ]
+    done
 }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "common/rng.h"
+#include "proto/wire.h"
 #include "worker/remote.h"
 
 enum { MAX_SERVERS = 3, WIDTH = 20, ITEMS = 1 << 20, SILENT_MS = 3000, REQUEST_MS = 60000, CREDIT = 1 << 20 };
@@ -25,7 +26,7 @@ typedef struct Fixture {
     uint64_t now_ms;
 } Fixture;
 
-static inline void open_remote(Fixture *f, uint32_t n_servers, bool is_sync) {
+static inline void open_remote_wire(Fixture *f, uint32_t n_servers, bool is_sync, Wire wire) {
     memset(f, 0, sizeof *f);
     schema_add_sparse(&f->schema, "item.A", REACHED_BY_A, ITEMS, WIDTH, 0.1);
     schema_add_dense(&f->schema, "head.W", REACHED_BY_A, 40, 64, INIT_CONSTANT, 0, false);
@@ -40,6 +41,7 @@ static inline void open_remote(Fixture *f, uint32_t n_servers, bool is_sync) {
                              .data = 12,
                              .job = 5,
                              .sender = 9,
+                             .wire = wire,
                              .is_sync = is_sync,
                              .limits = {.silent_ms = SILENT_MS, .request_ms = REQUEST_MS}};
     for (uint64_t i = 0; i < 10; i++)
@@ -47,6 +49,10 @@ static inline void open_remote(Fixture *f, uint32_t n_servers, bool is_sync) {
     f->now_ms = 0; /* clocks may start at 0 */
     remote_open(&f->remote, &options);
     remote_set_view(f->remote, &f->view, f->now_ms);
+}
+
+static inline void open_remote(Fixture *f, uint32_t n_servers, bool is_sync) {
+    open_remote_wire(f, n_servers, is_sync, WIRE_FP32);
 }
 
 /* ---- the servers' part of the script ------------------------------------------------------------------------ */
@@ -96,8 +102,12 @@ static inline void reply_values(Fixture *f, uint32_t server, Message *pull, Stat
     m.sequence = pull->sequence;
     m.values.status = status;
     m.values.n_values = with_values ? n_values : 0;
+    m.values.wire = pull->pull.wire;
+    uint8_t *packed = malloc(n_values * sizeof *values + 1);
+    wire_pack((Wire)pull->pull.wire, packed, values, n_values);
     if (with_values && n_values)
-        message_add_bytes(&m, values, n_values * sizeof *values);
+        message_add_bytes(&m, packed, n_values * wire_value_bytes((Wire)pull->pull.wire));
+    free(packed);
     remote_on_message(f->remote, server, &m, f->now_ms);
     message_free(&m);
     message_free(pull);

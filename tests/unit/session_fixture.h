@@ -226,9 +226,10 @@ static inline Status push(Fixture *f, uint64_t peer, uint32_t epoch, uint32_t st
 /* ---- opening and closing -------------------------------------------------------------------------------------- */
 
 /* A session that has said HELLO and nothing else. ranks 0: async; lr is 1/4, so that sums of steps are exact. */
-static inline Fixture *fixture_open(int ranks) {
+static inline Fixture *fixture_open_wire(int ranks, Wire wire) {
     Fixture *f = must_calloc(1, sizeof *f);
     config_defaults(&f->config);
+    f->config.train.wire = wire;
     f->config.optimizer.kind = OPTIMIZER_SGD;
     f->config.optimizer.lr = 0.25;
     f->config.optimizer.l2 = 0;
@@ -245,9 +246,14 @@ static inline Fixture *fixture_open(int ranks) {
     return f;
 }
 
+static inline Fixture *fixture_open(int ranks) {
+    return fixture_open_wire(ranks, WIRE_FP32);
+}
+
 /* One that has the only copy of every slot (or one of several) and has opened epoch 1. */
-static inline Fixture *fixture_serve(int ranks, uint32_t n_servers, uint32_t steps_a, uint32_t steps_b) {
-    Fixture *f = fixture_open(ranks);
+static inline Fixture *fixture_serve_wire(int ranks, uint32_t n_servers, uint32_t steps_a, uint32_t steps_b,
+                                          Wire wire) {
+    Fixture *f = fixture_open_wire(ranks, wire);
     Message m;
     write_welcome(f, &m);
     from_scheduler(f, &m);
@@ -257,6 +263,10 @@ static inline Fixture *fixture_serve(int ranks, uint32_t n_servers, uint32_t ste
     assert_int_equal(open_epoch(f, 1, steps_a, steps_b), 1);
     assert_int_equal(f->n_finished, 0);
     return f;
+}
+
+static inline Fixture *fixture_serve(int ranks, uint32_t n_servers, uint32_t steps_a, uint32_t steps_b) {
+    return fixture_serve_wire(ranks, n_servers, steps_a, steps_b, WIRE_FP32);
 }
 
 static inline void fixture_close(Fixture *f) {

@@ -30,7 +30,7 @@ static Config parsed(const char *text) {
 /* ---- what is refused, and the sentence it gets ---- */
 
 #define SECTION_LIST "data, run, model, optimizer, train, eval, cluster, snapshot"
-#define TRAIN_LIST   "seed, batch, negatives, epochs, patience, consistency, ranks, prefetch, init_moments"
+#define TRAIN_LIST   "seed, batch, negatives, epochs, patience, consistency, ranks, prefetch, wire, init_moments"
 
 static const struct {
     const char *text, *sentence;

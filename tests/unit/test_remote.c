@@ -2,10 +2,16 @@
  * link: mg_worker */
 #include "tests/unit/remote_fixture.h"
 
+static float rounded(float x, Wire wire) {
+    wire_round(wire, &x, &x, 1);
+    return x;
+}
+
 /* 30,000 keys with their values are 2.6 MB: several frames in both directions, cut within rows. */
-static void check_round_trip(uint32_t n_servers, uint32_t n_keys) {
+static void check_round_trip(uint32_t n_servers, uint32_t n_keys, Wire wire) {
     Fixture f;
-    open_connected(&f, n_servers, 64 << 20, 16);
+    open_remote_wire(&f, n_servers, false, wire);
+    connect_all(&f, 64 << 20, 16);
     uint64_t *keys = random_keys(n_keys);
     Exchange x = exchange_of(&f, keys, n_keys);
     remote_pull(f.remote, &x);
@@ -28,7 +34,7 @@ static void check_round_trip(uint32_t n_servers, uint32_t n_keys) {
     size_t at = 0;
     for (uint32_t i = 0; i < n_keys; i++)
         for (uint32_t c = 0; c < f.schema.tables[key_table(keys[i])].width; c++)
-            assert_true(x.values[at++] == value_of(keys[i], c));
+            assert_true(x.values[at++] == rounded(value_of(keys[i], c), wire));
     remote_close(&f.remote);
     free(keys);
     free(x.values);
@@ -37,9 +43,11 @@ static void check_round_trip(uint32_t n_servers, uint32_t n_keys) {
 static void values_come_back_in_key_order_from_one_to_three_servers(void **state) {
     (void)state;
     for (uint32_t n_servers = 1; n_servers <= MAX_SERVERS; n_servers++) {
-        check_round_trip(n_servers, 1);
-        check_round_trip(n_servers, 1000);
-        check_round_trip(n_servers, 30000);
+        for (int wire = WIRE_FP32; wire <= WIRE_BF16; wire++) {
+            check_round_trip(n_servers, 1, (Wire)wire);
+            check_round_trip(n_servers, 1000, (Wire)wire);
+            check_round_trip(n_servers, 30000, (Wire)wire);
+        }
     }
 }
 

@@ -26,6 +26,25 @@ static void a_silent_server_ends_the_client_after_its_deadline(void **state) {
     close_remote(&f, &x);
 }
 
+static void values_of_another_wire_end_the_client(void **state) {
+    (void)state;
+    for (int wire = WIRE_FP32; wire <= WIRE_BF16; wire++) {
+        Fixture f;
+        open_remote_wire(&f, 1, false, (Wire)wire);
+        connect_all(&f, CREDIT, 16);
+        Exchange x = exchange_of(&f, &f.keys[3], 1);
+        Message m;
+        remote_pull(f.remote, &x);
+        expect_message(&f, 0, MESSAGE_PULL, &m);
+        assert_int_equal(m.pull.wire, wire);
+        m.pull.wire = !wire;
+        reply_values(&f, 0, &m, STATUS_OK, true);
+        expect_failure(&f, ERR_PROTOCOL,
+                       wire ? "it answers fp32 where bf16 was asked" : "it answers bf16 where fp32 was asked");
+        close_remote(&f, &x);
+    }
+}
+
 static void a_sync_pull_may_wait_for_other_workers_but_not_for_ever(void **state) {
     (void)state;
     Fixture f;
@@ -117,6 +136,7 @@ static void a_new_view_makes_what_was_under_way_stale(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_silent_server_ends_the_client_after_its_deadline),
+        cmocka_unit_test(values_of_another_wire_end_the_client),
         cmocka_unit_test(a_sync_pull_may_wait_for_other_workers_but_not_for_ever),
         cmocka_unit_test(a_server_that_never_welcomes_is_named),
         cmocka_unit_test(answers_that_nobody_asked_for_end_the_client),
