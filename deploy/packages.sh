@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that a purpose needs and that are missing: `deploy/packages.sh build [tests]`.
+# Installs the Debian packages that a purpose needs and that are missing: `deploy/packages.sh build [tests] [bench]`.
 set -euo pipefail
 
 build="cmake ninja-build gcc libc6-dev pkg-config libzmq3-dev libmsgpack-dev libopenblas-dev libuv1-dev libyaml-dev
        libjansson-dev libxxhash-dev librandom123-dev zlib1g-dev libcsv-dev"
 tests="libcmocka-dev libfiu-dev bats python3 python3-numpy python3-xxhash python3-faiss clang libclang-rt-14-dev llvm-14
        iproute2 procps valgrind"
+bench="redis-server"
 
 wanted=""
 for purpose in "$@"; do
     case $purpose in
     build) wanted="$wanted $build" ;;
     tests) wanted="$wanted $tests" ;;
-    *) echo "packages.sh: \"$purpose\" is not one of: build tests" >&2; exit 2 ;;
+    bench) wanted="$wanted $bench" ;;
+    *) echo "packages.sh: \"$purpose\" is not one of: build tests bench" >&2; exit 2 ;;
     esac
 done
 

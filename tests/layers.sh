@@ -36,7 +36,7 @@ only() {
         status=1
     fi
 }
-only 'zmq\.h' 'proto/(link|buffer|network)\.c'
+only 'zmq\.h' 'proto/(link|buffer|network)\.c|deploy/bench/bench_link_raw\.c'
 only 'uv\.h' 'proto/(link|loop|network)\.[ch]'
 only 'msgpack\.h' 'proto/message(_codec)?\.c'
 only 'cblas\.h' 'worker/ops/gemm\.[ch]'

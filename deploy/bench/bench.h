@@ -64,5 +64,7 @@ double bench_cpu_s(void); /* CLOCK_THREAD_CPUTIME_ID */
 
 Err bench_step(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_snapshot(const Config *config, const BenchOptions *options) MUST_CHECK;
+Err bench_link(const Config *config, const BenchOptions *options) MUST_CHECK;
+Err bench_rtt(const Config *config, const BenchOptions *options) MUST_CHECK;
 
 #endif

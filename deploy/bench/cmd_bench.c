@@ -23,6 +23,12 @@ static const Benchmark BENCHMARKS[] = {
     {"snapshot", bench_snapshot, "gib cuts dir",
      "Pushes as fast as it can while snapshots are written; prints how long a push waits at a cut, the rate of row "
      "updates meanwhile, and that of writing beside plain writing of as many bytes."},
+    {"link", bench_link, "rows seconds rounds",
+     "Pulls and pushes rows through a server with adam's state over loopback, 4 requests under way; prints rows that "
+     "were pulled and pushed per second beside the same bytes through ZeroMQ alone and the same rows through redis."},
+    {"rtt", bench_rtt, "rows seconds rounds",
+     "Pulls one row at a time; prints the median round trip through both event loops beside that of the same bytes "
+     "between blocking ZeroMQ sockets."},
 };
 enum { N_BENCHMARKS = sizeof BENCHMARKS / sizeof *BENCHMARKS };
 
