@@ -24,13 +24,13 @@ typedef struct ItemFile {
 static Err add_name(ItemFile *f, uint32_t line, char *name, size_t length) {
     ExportItems *items = f->items;
     uint64_t id;
-    char *shown = must_strdup(name);
-    Err err = OK;
-    if (!name_text_read(name, length) || !row_names_find(f->names, f->schema, f->table, name, &id))
-        err = err_fail(ERR_DATA, "%s, line %" PRIu32 ": the data set has no item \"%.100s\"", f->path, line, shown);
-    free(shown);
-    if (err)
-        return err;
+    char shown[NAME_SHOWN];
+    if (!name_text_read(name, length))
+        return err_fail(ERR_DATA, "%s, line %" PRIu32 ": it holds a byte 0, as no name does", f->path, line);
+    if (!row_names_find(f->names, f->schema, f->table, name, &id)) {
+        name_text_shown(name, shown);
+        return err_fail(ERR_DATA, "%s, line %" PRIu32 ": the data set has no item \"%s\"", f->path, line, shown);
+    }
     if (items->n == items->capacity) {
         items->capacity = 2 * items->capacity + 64;
         items->ids = must_realloc(items->ids, items->capacity * sizeof *items->ids);

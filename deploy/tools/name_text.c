@@ -6,6 +6,8 @@
 #include "common/log.h"
 #include "common/utf8.h"
 
+enum { PIECE_BYTES = 4 * sizeof "\\x00" }; /* of a character, spelled byte by byte */
+
 typedef struct CodeRange {
     uint32_t first, last;
 } CodeRange;
@@ -21,18 +23,39 @@ static bool is_within(const CodeRange *ranges, size_t n, uint32_t code) {
     return false;
 }
 
+/* Spells the character (or the byte that is none) at s, which ends at end: 0-terminated in out. Returns its bytes at s.
+ */
+static size_t spell(const char *s, const char *end, NameText kind, char out[PIECE_BYTES]) {
+    uint32_t code;
+    size_t n = utf8_decode(s, (size_t)(end - s), &code), used = 0;
+    bool is_plain = n > 0 && !is_within(UNPRINTABLE, sizeof UNPRINTABLE / sizeof *UNPRINTABLE, code) &&
+                    (kind == NAME_LINE || !is_within(WHITE_SPACE, sizeof WHITE_SPACE / sizeof *WHITE_SPACE, code));
+    n += n == 0;
+    for (size_t i = 0; i < n; i++)
+        used += (size_t)snprintf(out + used, PIECE_BYTES - used, is_plain ? "%c" : "\\x%02x", (unsigned char)s[i]);
+    return n;
+}
+
 void name_text_write(FILE *out, const char *name, NameText kind) {
+    char piece[PIECE_BYTES];
     for (const char *s = name, *end = name + strlen(name); s < end;) {
-        uint32_t code;
-        size_t n = utf8_decode(s, (size_t)(end - s), &code);
-        bool is_plain = n > 0 && !is_within(UNPRINTABLE, sizeof UNPRINTABLE / sizeof *UNPRINTABLE, code) &&
-                        (kind == NAME_LINE || !is_within(WHITE_SPACE, sizeof WHITE_SPACE / sizeof *WHITE_SPACE, code));
-        for (size_t i = 0; i < (n ? n : 1); i++)
-            if (is_plain)
-                putc(s[i], out);
-            else
-                fprintf(out, "\\x%02x", (unsigned char)s[i]);
-        s += n ? n : 1;
+        s += spell(s, end, kind, piece);
+        fputs(piece, out);
+    }
+}
+
+void name_text_shown(const char *name, char out[NAME_SHOWN]) {
+    char piece[PIECE_BYTES];
+    size_t used = 0;
+    out[0] = 0;
+    for (const char *s = name, *end = name + strlen(name); s < end;) {
+        s += spell(s, end, NAME_LINE, piece);
+        if (used + strlen(piece) + sizeof "..." > NAME_SHOWN) {
+            strcpy(out + used, "...");
+            return;
+        }
+        strcpy(out + used, piece);
+        used += strlen(piece);
     }
 }
 

@@ -13,10 +13,15 @@
 
 typedef enum NameText { NAME_LINE, NAME_WORD } NameText; /* a word holds no white space, a line may */
 
+enum { NAME_SHOWN = 128 }; /* bytes of a name in a sentence, with the 0 */
+
 /* Errors stay in the stream. */
 void name_text_write(FILE *out, const char *name, NameText kind);
 
 char *name_text_spelled(const char *name, NameText kind); /* the same as a text; caller frees */
+
+/* For a sentence: the same as NAME_LINE, clipped between characters and then ended by "...". */
+void name_text_shown(const char *name, char out[NAME_SHOWN]);
 
 /* Reads a name back, in place: text (length + 1), 0-terminated afterwards. A backslash that begins no \xHH stands for
  * itself. false: it holds a byte 0, as no name does. */

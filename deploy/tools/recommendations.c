@@ -17,7 +17,7 @@
 #include "worker/ops/gemm.h"
 #include "worker/recommend.h"
 
-enum { MAX_FILE_BYTES = 1 << 30, SHOWN_BYTES = 100 };
+enum { MAX_FILE_BYTES = 1 << 30 };
 
 typedef struct Desk {
     const RecommendOptions *options;
@@ -34,10 +34,12 @@ static char domain_letter(const Desk *d) {
 /* ---- printing ---------------------------------------------------------------------------------------------------- */
 
 static Err name_json(json_t **out, const char *name) {
+    char shown[NAME_SHOWN];
     *out = json_string(name);
-    return *out ? OK
-                : err_fail(ERR_DATA, "the name \"%.*s\" is not UTF-8, which JSON must be: leave out --json",
-                           SHOWN_BYTES, name);
+    if (*out)
+        return OK;
+    name_text_shown(name, shown);
+    return err_fail(ERR_DATA, "the name \"%s\" is not UTF-8, which JSON must be: leave out --json", shown);
 }
 
 static Err items_json(const Desk *d, const Top *top, json_t *items) {
@@ -100,8 +102,12 @@ static Err find_name(const Desk *d, const char *what, const Vocab *names, const 
     if (*id)
         return OK;
     const char *nearest = hints ? names_nearest(names, text) : NULL;
-    return err_fail(ERR_DATA, "the data set in %s has no %s \"%.*s\"%s%s%s", d->options->data_dir, what, SHOWN_BYTES,
-                    text, nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+    char shown[NAME_SHOWN], hint[NAME_SHOWN] = "";
+    name_text_shown(text, shown);
+    if (nearest)
+        name_text_shown(nearest, hint);
+    return err_fail(ERR_DATA, "the data set in %s has no %s \"%s\"%s%s%s", d->options->data_dir, what, shown,
+                    nearest ? "; did you mean \"" : "", hint, nearest ? "\"?" : "");
 }
 
 static Err answer_user(Desk *d, const char *user, bool hints) {
@@ -110,9 +116,11 @@ static Err answer_user(Desk *d, const char *user, bool hints) {
     if (err)
         return err;
     RecommendQuery query = recommender_user(d->recommender, id, d->options->excludes_seen);
-    if (!query.n_hist)
-        return err_fail(ERR_DATA, "user \"%.*s\" has no history in domain %c", SHOWN_BYTES, user, domain_letter(d));
-    return answer(d, &query, user);
+    if (query.n_hist)
+        return answer(d, &query, user);
+    char shown[NAME_SHOWN];
+    name_text_shown(user, shown);
+    return err_fail(ERR_DATA, "user \"%s\" has no history in domain %c", shown, domain_letter(d));
 }
 
 /* ---- a file of users --------------------------------------------------------------------------------------------- */
@@ -187,10 +195,12 @@ static Err find_item(const Desk *d, char *text, uint32_t *id) {
         err = err_fail(ERR_USAGE, "--history holds \\x00, as no name does");
     if (!err)
         err = find_name(d, "item", &d->items, text, true, id);
-    if (!err && !recommender_is_candidate(d->recommender, *id))
-        err = err_fail(ERR_DATA, "item \"%.*s\" has no event in domain %c: a history of a domain holds its own items",
-                       SHOWN_BYTES, text, domain_letter(d));
-    return err;
+    if (err || recommender_is_candidate(d->recommender, *id))
+        return err;
+    char shown[NAME_SHOWN];
+    name_text_shown(text, shown);
+    return err_fail(ERR_DATA, "item \"%s\" has no event in domain %c: a history of a domain holds its own items", shown,
+                    domain_letter(d));
 }
 
 static Err find_items(const Desk *d, char *text, uint32_t *ids, uint32_t *n) {

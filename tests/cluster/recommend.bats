@@ -104,6 +104,11 @@ print(json.load(open(sorted(glob.glob(sys.argv[1] + "/snapshots/*/evaluation.jso
     refused 3 'has no item "no such thing"' --domain A --history "no such thing"
     of_b=$(cut -d, -f2 "$DATA-ratings/ratings_B.csv" | grep -vxFf <(cut -d, -f2 "$DATA-ratings/ratings_A.csv") | head -1)
     refused 3 "item \"$of_b\" has no event in domain A" --domain A --history "$of_b"
+    refused 3 'has no user "\x1b[2Jno\x0aone\xff"' --domain A --user $'\e[2Jno\none\xff'
+    refused 3 'has no item "\x1b[2J"' --domain A --history $'\e[2J'
+    printf '\e[2Jno\xff\n' >"$BATS_TEST_TMPDIR/odd"
+    refused 3 'has no user "\x1b[2Jno\xff"' --domain A --users "$BATS_TEST_TMPDIR/odd"
+    refused 3 "has no user \"$(printf 'ü%.0s' {1..62})...\"" --domain A --user "$(printf 'ü%.0s' {1..300})"
     refused 1 "no-such-file" --domain A --users no-such-file
     : >"$BATS_TEST_TMPDIR/empty"
     refused 3 "holds no user's name" --domain A --users "$BATS_TEST_TMPDIR/empty"
