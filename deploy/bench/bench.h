@@ -57,6 +57,9 @@ Err bench_report(const BenchCase *c, const BenchOptions *options, const BenchRes
 /* Median, least and most of n > 0 values, which it sorts. */
 BenchSpread bench_spread(double *values, int n);
 
+/* Runs the command and finds "speed N instances/s" in the last line of what it prints. ERR_FAILED. */
+Err bench_yardstick(const char *command, double *instances_per_s) MUST_CHECK;
+
 double bench_now_s(void); /* CLOCK_MONOTONIC */
 double bench_cpu_s(void); /* CLOCK_THREAD_CPUTIME_ID */
 
@@ -66,5 +69,7 @@ Err bench_step(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_snapshot(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_link(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_rtt(const Config *config, const BenchOptions *options) MUST_CHECK;
+Err bench_train(const Config *config, const BenchOptions *options) MUST_CHECK;
+Err bench_scale(const Config *config, const BenchOptions *options) MUST_CHECK;
 
 #endif

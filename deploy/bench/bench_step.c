@@ -129,26 +129,6 @@ static Err run_for(Bench *b, double seconds, Tally *tally) {
     return err;
 }
 
-/* ---- the yardstick ---------------------------------------------------------------------------------------------- */
-
-/* Runs the command and finds "speed N instances/s" in its last line. */
-static Err run_yardstick(const char *command, double *rate) {
-    char line[4096], last[4096] = "";
-    FILE *out = popen(command, "r");
-    if (!out)
-        return err_fail(ERR_FAILED, "cannot run the yardstick \"%s\"", command);
-    while (fgets(line, sizeof line, out))
-        strcpy(last, line);
-    int status = pclose(out);
-    const char *found = strstr(last, "speed ");
-    if (status != 0 || !found || sscanf(found, "speed %lf instances/s", rate) != 1 || !(*rate > 0))
-        return err_fail(ERR_FAILED,
-                        "the yardstick \"%s\" ended with status %d and the line \"%.*s\": expected 0 and a last line "
-                        "with \"speed N instances/s\"",
-                        command, status, (int)strcspn(last, "\n"), last);
-    return OK;
-}
-
 /* ---- output ----------------------------------------------------------------------------------------------------- */
 
 static void print_table(const Bench *b, const Tally *t) {
@@ -189,7 +169,7 @@ static Err our_side(void *ctx, double *rate) {
 }
 
 static Err yardstick_side(void *ctx, double *rate) {
-    return run_yardstick(((const Bench *)ctx)->options->yardstick, rate);
+    return bench_yardstick(((const Bench *)ctx)->options->yardstick, rate);
 }
 
 static Err measure(Bench *b) {

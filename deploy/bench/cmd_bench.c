@@ -29,6 +29,12 @@ static const Benchmark BENCHMARKS[] = {
     {"rtt", bench_rtt, "rows seconds rounds",
      "Pulls one row at a time; prints the median round trip through both event loops beside that of the same bytes "
      "between blocking ZeroMQ sockets."},
+    {"train", bench_train, "data batch seconds rounds dir",
+     "Trains with a scheduler, a server and a worker, each a process, and beside it with the worker's trainer and the "
+     "tables in one process; prints instances per second of either."},
+    {"scale", bench_scale, "data batch seconds rounds dir yardstick",
+     "Trains with one server and one and two workers; prints instances per second, and the processor time of server "
+     "and scheduler beside the worker's. Then asks one server as many workers would, which wait instead of computing."},
 };
 enum { N_BENCHMARKS = sizeof BENCHMARKS / sizeof *BENCHMARKS };
 

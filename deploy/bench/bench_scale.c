@@ -1,0 +1,154 @@
+/* How far a server goes: two workers beside one, the processor time of server and scheduler beside the worker's, and
+ * workers that wait instead of computing, for which the processors of one machine suffice. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "deploy/bench/bench_cluster.h"
+#include "deploy/bench/bench_waiting.h"
+
+static const double SIGMA = 0.3; /* at most */
+static const double OF_LIMIT = 0.85;
+static const double OF_PYTORCH = 12;
+static const double BENDS_BELOW = 0.85; /* of W times the rate of one */
+
+enum { DEFAULT_ROUNDS = 5, DEFAULT_SECONDS = 4 };
+
+typedef struct Scale {
+    const BenchOptions *options;
+    Config config;
+    BenchRoom room;
+    double seconds;
+    int rounds;
+    double *one, *two, *served, *worked, *command; /* (rounds): instances/s; CPU seconds per instance; instances/s */
+} Scale;
+
+static double sigma_of(const Scale *s, int round) {
+    return s->served[round] / s->worked[round];
+}
+
+static Err measure_round(Scale *s, int round) {
+    BenchRates rates;
+    s->config.cluster.workers = 1;
+    Err err = bench_cluster_run(&s->config, &s->room, s->seconds, &rates);
+    if (err)
+        return err;
+    s->one[round] = rates.instances_per_s;
+    s->served[round] = rates.server.cpu_s + rates.scheduler.cpu_s;
+    s->worked[round] = rates.worker.cpu_s;
+    s->config.cluster.workers = 2;
+    err = bench_cluster_run(&s->config, &s->room, s->seconds, &rates);
+    s->two[round] = rates.instances_per_s;
+    if (!err && s->options->yardstick)
+        err = bench_yardstick(s->options->yardstick, &s->command[round]);
+    return err;
+}
+
+/* Reports two rows of values, which it keeps as they are, and their ratios. */
+static Err report(const Scale *s, const BenchCase *c, const double *ours, const double *theirs) {
+    size_t n = (size_t)s->rounds;
+    double *x = must_calloc(3 * n, sizeof *x);
+    memcpy(x, ours, n * sizeof *x);
+    memcpy(x + n, theirs, n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[2 * n + i] = ours[i] / theirs[i];
+    BenchResult result = {.rounds = s->rounds,
+                          .ours = bench_spread(x, s->rounds),
+                          .theirs = bench_spread(x + n, s->rounds),
+                          .ratio = bench_spread(x + 2 * n, s->rounds)};
+    free(x);
+    return bench_report(c, s->options, &result);
+}
+
+/* 2/(1 + sigma): two cores, of which server and scheduler take a share of every instance. */
+static Err report_workers(const Scale *s) {
+    double *limits = must_calloc((size_t)s->rounds, sizeof *limits);
+    for (int i = 0; i < s->rounds; i++)
+        limits[i] = 2 / (1 + sigma_of(s, i));
+    double limit = bench_spread(limits, s->rounds).median;
+    free(limits);
+    char name[64];
+    snprintf(name, sizeof name, "2 workers batch %d", s->config.train.batch);
+    const BenchCase sigma = {.bench = "scale",
+                             .name = "sigma of one worker",
+                             .unit = "CPU s/instance",
+                             .yardstick = "the worker's",
+                             .target = SIGMA,
+                             .is_at_most = true};
+    const BenchCase workers = {
+        .bench = "scale", .name = name, .unit = "instances/s", .yardstick = "1 worker", .target = OF_LIMIT * limit};
+    const BenchCase command = {
+        .bench = "scale", .name = name, .unit = "instances/s", .yardstick = "given command", .target = OF_PYTORCH};
+    Err err = report(s, &sigma, s->served, s->worked);
+    if (!err)
+        err = report(s, &workers, s->two, s->one);
+    if (!err && s->options->yardstick)
+        err = report(s, &command, s->two, s->command);
+    return err;
+}
+
+/* ---- workers that wait ------------------------------------------------------------------------------------------ */
+
+static Err report_waiting(const Scale *s, int n, const BenchWaitingRates *r, double of_one) {
+    char name[96];
+    double linear = n * of_one, ratio = r->instances_per_s / linear;
+    snprintf(name, sizeof name, "%d waiting: server %.0f%% us %.0f%%", n, 100 * r->server_loop_cpu_s,
+             100 * r->clients_cpu_s);
+    const BenchCase c = {.bench = "scale", .name = name, .unit = "instances/s", .yardstick = "as often as 1 waiting"};
+    const BenchResult result = {.rounds = 1,
+                                .ours = {r->instances_per_s, r->instances_per_s, r->instances_per_s},
+                                .theirs = {linear, linear, linear},
+                                .ratio = {ratio, ratio, ratio}};
+    return bench_report(&c, s->options, &result);
+}
+
+static Err report_bend(const Scale *s, int n) {
+    const double workers = n;
+    const BenchCase c = {.bench = "scale", .name = "waiting workers that a server feeds", .unit = "workers"};
+    const BenchResult result = {.rounds = 1, .ours = {workers, workers, workers}};
+    return bench_report(&c, s->options, &result);
+}
+
+static Err measure_waiting(const Scale *s) {
+    BenchWaiting *waiting;
+    BenchWaitingRates rates;
+    double step_s, of_one = 0;
+    int most = 0;
+    Err err = bench_waiting_open(&waiting, &s->config, &s->room, &step_s);
+    for (int n = 1; n <= BENCH_WAITING_MOST && !err; n *= 2) {
+        err = bench_waiting_run(waiting, n, step_s, s->seconds / 2, &rates);
+        if (err)
+            break;
+        if (n == 1)
+            of_one = rates.instances_per_s;
+        if (rates.instances_per_s >= BENDS_BELOW * n * of_one && most == n / 2)
+            most = n;
+        err = report_waiting(s, n, &rates, of_one);
+    }
+    bench_waiting_close(&waiting);
+    return err ? err : report_bend(s, most);
+}
+
+/* ---- all of it -------------------------------------------------------------------------------------------------- */
+
+Err bench_scale(const Config *config, const BenchOptions *options) {
+    Scale s = {.options = options, .config = *config};
+    s.seconds = options->seconds > 0 ? options->seconds : DEFAULT_SECONDS;
+    s.rounds = options->rounds ? options->rounds : DEFAULT_ROUNDS;
+    s.config.cluster.servers = 1;
+    s.config.train.consistency = CONSISTENCY_ASYNC;
+    size_t n = (size_t)s.rounds;
+    s.one = must_calloc(5 * n, sizeof *s.one);
+    s.two = s.one + n, s.served = s.two + n, s.worked = s.served + n, s.command = s.worked + n;
+    Err err = bench_room_open(&s.room, options);
+    for (int i = 0; i < s.rounds && !err; i++)
+        err = measure_round(&s, i);
+    if (!err)
+        err = report_workers(&s);
+    if (!err)
+        err = measure_waiting(&s);
+    bench_room_close(&s.room);
+    free(s.one);
+    return err;
+}
