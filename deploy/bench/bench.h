@@ -71,5 +71,6 @@ Err bench_link(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_rtt(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_train(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_scale(const Config *config, const BenchOptions *options) MUST_CHECK;
+Err bench_wire(const Config *config, const BenchOptions *options) MUST_CHECK;
 
 #endif

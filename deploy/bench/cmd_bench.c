@@ -35,6 +35,9 @@ static const Benchmark BENCHMARKS[] = {
     {"scale", bench_scale, "data batch seconds rounds dir yardstick",
      "Trains with one server and one and two workers; prints instances per second, and the processor time of server "
      "and scheduler beside the worker's. Then asks one server as many workers would, which wait instead of computing."},
+    {"wire", bench_wire, "data batch rounds",
+     "Counts the bytes of pulls and pushes per instance with each setting of the wire beside fp32; a round is a part of "
+     "an epoch, about 1,000 instances (default 20)."},
 };
 enum { N_BENCHMARKS = sizeof BENCHMARKS / sizeof *BENCHMARKS };
 
