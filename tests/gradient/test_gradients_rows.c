@@ -80,18 +80,19 @@ static void prototypes_are_weighted(void **state) {
     check_case(&(Case){"weighted sum of one", 2, {1, 1}, {1, 5}, .build = weighted_sum});
 }
 
-static Var *mix(Tape *t, Var **x, const Case *c, double *loss) {
+static Var *match(Tape *t, Var **x, const Case *c, double *loss) {
     (void)loss;
-    return op_mix_positions(t, x[0], x[1], x[2], c->segments);
+    return op_match_groups(t, x[0], x[1], x[2], x[3], x[4], c->segments);
 }
 
-static void positions_are_mixed(void **state) {
+static void positions_are_matched_with_prototypes(void **state) {
     (void)state;
     Histories h = {0}, one = {0};
     histories_init(&h, 3, MIXED);
     histories_init(&one, 1, ONE);
-    check_case(&(Case){"mix positions", 3, {9, 6, 1}, {4, 3, 3}, .build = mix, .segments = &h.segments});
-    check_case(&(Case){"mix positions, T=1", 3, {1, 1, 1}, {4, 3, 3}, .build = mix, .segments = &one.segments});
+    check_case(&(Case){"match groups", 5, {9, 6, 1, 4, 4}, {4, 3, 3, 4, 1}, .build = match, .segments = &h.segments});
+    check_case(
+        &(Case){"match groups, T=1", 5, {1, 1, 1, 4, 4}, {4, 3, 3, 4, 1}, .build = match, .segments = &one.segments});
 }
 
 /* ---- matrices --------------------------------------------------------------------------------------------------- */
@@ -264,7 +265,7 @@ int main(void) {
         cmocka_unit_test(a_sum_reaches_both_terms),
         cmocka_unit_test(a_mean_is_shared_by_its_positions),
         cmocka_unit_test(prototypes_are_weighted),
-        cmocka_unit_test(positions_are_mixed),
+        cmocka_unit_test(positions_are_matched_with_prototypes),
         cmocka_unit_test(linear_layers_reach_input_matrix_and_bias),
         cmocka_unit_test(split_heads_equal_the_concatenation),
         cmocka_unit_test(layer_norm_passes_its_statistics),

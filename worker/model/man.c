@@ -232,10 +232,9 @@ static Var *gpa_match(Step *s, const Gpa *gpa, Var *S) {
     Tape *t = step_tape(s);
     Segments segments = step_segments(s);
     Var *a = layer_norm_apply(s, &gpa->ln_match, S);
-    Var *W = step_var(s, gpa->W_p.W);
-    Var *mixed = op_mix_positions(t, a, W, step_var(s, gpa->W_p.b), &segments);
-    Var *l = linear_apply(s, &gpa->score, linear_apply(s, &gpa->match, mixed));
-    return op_softmax_groups(t, l, W->cols);
+    Var *l = op_match_groups(t, a, step_var(s, gpa->W_p.W), step_var(s, gpa->W_p.b), step_var(s, gpa->match.W),
+                             step_var(s, gpa->score.W), &segments);
+    return op_softmax_groups(t, l, l->cols);
 }
 
 static Var *gpa_apply(Step *s, const Gpa *gpa, Var *group, Var *S) {

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 
-#include "worker/ops/gemm.h"
 #include "worker/ops/vmath.h"
 
 /* ---- gather ---------------------------------------------------------------------------------------------------- */
@@ -175,46 +174,5 @@ Var *op_weighted_sum(Tape *t, Var *w, Var *x) {
     WeightedSumOp *op = tape_record(t, sizeof *op, weighted_sum_backward, y);
     if (op)
         *op = (WeightedSumOp){op->record, w, x, y};
-    return y;
-}
-
-/* ---- mixing positions -------------------------------------------------------------------------------------------- */
-
-typedef struct MixOp {
-    Record record;
-    Var *a, *W, *b, *y;
-    Segments segments;
-} MixOp;
-
-static void mix_backward(void *self) {
-    MixOp *op = self;
-    int D = op->a->cols, G = op->W->cols;
-    real *da = op->a->dx ? var_grad(op->a) : NULL, *dW = var_grad(op->W), *db = var_grad(op->b);
-    for (int i = 0; i < op->segments.n; i++) {
-        int n = segment_length(&op->segments, i);
-        size_t first = op->segments.offset[i] * (size_t)D;
-        const real *dy = op->y->dx + (size_t)i * (size_t)(G * D);
-        gemm_nt(n, G, D, op->a->x + first, D, dy, D, 1, dW, G);
-        if (da)
-            gemm_nn(n, D, G, op->W->x, G, dy, D, 1, da + first, D);
-        for (int g = 0; g < G; g++)
-            db[g] += vec_sum(dy + g * D, (size_t)D);
-    }
-}
-
-Var *op_mix_positions(Tape *t, Var *a, Var *W, Var *b, const Segments *s) {
-    int D = a->cols, G = W->cols;
-    assert(s->longest <= W->rows);
-    Var *y = tape_var(t, s->n * G, D, a->dx || W->dx);
-    for (int i = 0; i < s->n; i++) {
-        real *out = y->x + (size_t)i * (size_t)(G * D);
-        for (int g = 0; g < G; g++)
-            for (int d = 0; d < D; d++)
-                out[g * D + d] = b->x[g];
-        gemm_tn(G, D, segment_length(s, i), W->x, G, a->x + s->offset[i] * (size_t)D, D, 1, out, D);
-    }
-    MixOp *op = tape_record(t, sizeof *op, mix_backward, y);
-    if (op)
-        *op = (MixOp){op->record, a, W, b, y, *s};
     return y;
 }

@@ -22,7 +22,10 @@ Var *op_softmax_groups(Tape *t, Var *x, int G);
 /* y_i = sum_k w_ik x_(i,k).   w (B,G)  x (B*G,D)  y (B,D) */
 Var *op_weighted_sum(Tape *t, Var *w, Var *x);
 
-/* The matching of GPA: y_i = W[0..n_i)^T a_i + b, position by position.   a (P,D)  W (T,G)  b (1,G)  y (B*G,D) */
-Var *op_mix_positions(Tape *t, Var *a, Var *W, Var *b, const Segments *s);
+/* The matching of GPA, whose softmax over the groups is yet to come: for an instance with the rows a_t
+ *   M_g = sum_t Wp_tg a_t + bp_g,  l_g = (M_g W + b) v + b_s = sum_t Wp_tg (a_t u) + bp_g sum(u) + (b v + b_s),  u = W
+ * v so a position is one number a_t u, and the last term, the same for all groups, is left out: the softmax does not
+ * see it, and b and b_s have no effect.   a (P,D)  Wp (T,G)  bp (1,G)  W (D,D)  v (D,1)  y (B,G) */
+Var *op_match_groups(Tape *t, Var *a, Var *Wp, Var *bp, Var *W, Var *v, const Segments *s);
 
 #endif
