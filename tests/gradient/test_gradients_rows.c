@@ -102,10 +102,10 @@ static Var *linear(Tape *t, Var **x, const Case *c, double *loss) {
     return op_linear(t, x[0], x[1], c->n_inputs > 2 ? x[2] : NULL);
 }
 
-static Var *linear_pair(Tape *t, Var **x, const Case *c, double *loss) {
+static Var *linear_residual(Tape *t, Var **x, const Case *c, double *loss) {
     (void)c;
     (void)loss;
-    return op_linear_pair(t, x[0], x[1], x[2], x[3], x[4]);
+    return op_linear_residual(t, x[0], x[1], x[2], x[3]);
 }
 
 static Var *feed_forward(Tape *t, Var **x, const Case *c, double *loss) {
@@ -119,8 +119,8 @@ static void linear_layers_reach_input_matrix_and_bias(void **state) {
     check_case(&(Case){"linear", 3, {7, 5, 1}, {5, 4, 4}, .build = linear});
     check_case(&(Case){"linear to one, one row", 3, {1, 5, 1}, {5, 1, 1}, .build = linear});
     check_case(&(Case){"linear without bias", 2, {7, 20}, {20, 20}, .build = linear});
-    check_case(&(Case){"linear pair", 5, {6, 5, 1, 5, 1}, {5, 3, 3, 3, 3}, .build = linear_pair});
-    check_case(&(Case){"linear pair, one row", 5, {1, 20, 1, 20, 1}, {20, 20, 20, 20, 20}, .build = linear_pair});
+    check_case(&(Case){"linear + residual", 4, {6, 5, 1, 6}, {5, 3, 3, 3}, .build = linear_residual});
+    check_case(&(Case){"linear + repeated rows", 4, {6, 5, 1, 2}, {5, 3, 3, 3}, .build = linear_residual});
     check_case(&(Case){"feed forward", 5, {6, 5, 1, 5, 1}, {5, 5, 5, 5, 5}, .build = feed_forward});
     check_case(&(Case){"feed forward, one row", 5, {1, 20, 1, 20, 1}, {20, 20, 20, 20, 20}, .build = feed_forward});
 }

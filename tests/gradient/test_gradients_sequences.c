@@ -38,7 +38,7 @@ static void over_shapes(const char *op, Case c, void (*rows)(Case *c, const Shap
 
 static Var *causal(Tape *t, Var **x, const Case *c, double *loss) {
     (void)loss;
-    return op_attention_causal(t, x[0], x[1], c->n_inputs > 2 ? x[2] : x[0], c->segments);
+    return op_attention_causal(t, x[0], x[1], c->segments);
 }
 
 static void rows_of_causal(Case *c, const Shape *s) {
@@ -48,9 +48,10 @@ static void rows_of_causal(Case *c, const Shape *s) {
 
 static void causal_attention_sees_the_past(void **state) {
     (void)state;
-    over_shapes("causal attention", (Case){.n_inputs = 3, .cols = {3, 6, 3}, .build = causal}, rows_of_causal);
-    over_shapes("causal, D 20, query is residual", (Case){.n_inputs = 2, .cols = {20, 40}, .build = causal},
-                rows_of_causal);
+    over_shapes("causal attention", (Case){.n_inputs = 2, .cols = {3, 3}, .build = causal}, rows_of_causal);
+    over_shapes("causal, D 20", (Case){.n_inputs = 2, .cols = {20, 20}, .build = causal}, rows_of_causal);
+    over_shapes("causal, D 40", (Case){.n_inputs = 2, .cols = {40, 40}, .build = causal}, rows_of_causal);
+    over_shapes("causal, D 13", (Case){.n_inputs = 2, .cols = {13, 13}, .build = causal}, rows_of_causal);
 }
 
 /* So long that the weights are not kept for the way back. */
@@ -59,7 +60,7 @@ static void long_histories_compute_their_weights_again(void **state) {
     static const int LENGTHS[] = {70, 3};
     Histories h = {0};
     histories_init(&h, 2, LENGTHS);
-    check_case(&(Case){"causal attention, n 70", 3, {73, 73, 73}, {2, 4, 2}, .build = causal, .segments = &h.segments});
+    check_case(&(Case){"causal attention, n 70", 2, {73, 73}, {2, 2}, .build = causal, .segments = &h.segments});
 }
 
 static Var *prototypes(Tape *t, Var **x, const Case *c, double *loss) {
@@ -68,13 +69,26 @@ static Var *prototypes(Tape *t, Var **x, const Case *c, double *loss) {
 }
 
 static void rows_of_prototypes(Case *c, const Shape *s) {
-    c->rows[0] = 3;
+    c->rows[0] = 5; /* more than a block of queries */
     c->rows[1] = s->P;
 }
 
 static void prototypes_see_every_position(void **state) {
     (void)state;
-    over_shapes("prototype attention", (Case){.n_inputs = 2, .cols = {4, 8}, .build = prototypes}, rows_of_prototypes);
+    over_shapes("prototype attention", (Case){.n_inputs = 2, .cols = {4, 4}, .build = prototypes}, rows_of_prototypes);
+    over_shapes("prototypes, D 20", (Case){.n_inputs = 2, .cols = {20, 20}, .build = prototypes}, rows_of_prototypes);
+}
+
+static Var *query(Tape *t, Var **x, const Case *c, double *loss) {
+    (void)loss;
+    return c->n_inputs > 2 ? op_query(t, x[0], x[2], x[3], x[1]) : op_query(t, x[0], NULL, NULL, x[1]);
+}
+
+static void queries_reach_both_matrices(void **state) {
+    (void)state;
+    check_case(&(Case){"query", 4, {7, 5, 5, 1}, {5, 5, 5, 5}, .build = query});
+    check_case(&(Case){"query, one row", 4, {1, 20, 20, 1}, {20, 20, 20, 20}, .build = query});
+    check_case(&(Case){"query without a matrix", 2, {3, 5}, {5, 5}, .build = query});
 }
 
 static Var *pair_layer(Tape *t, Var **x, const Case *c, double *loss) {
@@ -106,6 +120,8 @@ static void target_attention_reaches_histories_and_candidates(void **state) {
     over_shapes("pair layer, D 20", (Case){.n_inputs = 4, .cols = {20, 20, 32, 32}, .build = pair_layer, .N = 1},
                 rows_of_pair_layer);
     over_shapes("pair pool", (Case){.n_inputs = 2, .cols = {1, 4}, .build = pair_pool, .N = 3}, rows_of_pair_pool);
+    over_shapes("pair pool, D 20", (Case){.n_inputs = 2, .cols = {1, 20}, .build = pair_pool, .N = 6},
+                rows_of_pair_pool);
 }
 
 /* 150 triples an instance: two make a chunk of the products, the third is one of its own. */
@@ -140,6 +156,7 @@ int main(void) {
         cmocka_unit_test(causal_attention_sees_the_past),
         cmocka_unit_test(long_histories_compute_their_weights_again),
         cmocka_unit_test(prototypes_see_every_position),
+        cmocka_unit_test(queries_reach_both_matrices),
         cmocka_unit_test(target_attention_reaches_histories_and_candidates),
         cmocka_unit_test(pair_products_are_made_in_chunks),
         cmocka_unit_test(gru_goes_back_through_time),

@@ -73,20 +73,21 @@ AttentionBlock attention_declare(const Declaration *d, const char *name, bool pr
     return a;
 }
 
-static Var *keys_and_values(Step *s, const AttentionBlock *a, Var *x) {
-    return op_linear_pair(step_tape(s), x, step_var(s, a->k.W), step_var(s, a->k.b), step_var(s, a->v.W),
-                          step_var(s, a->v.b));
+/* W V + the query's input; the key's bias has no effect (attention.h). */
+static Var *values_apply(Step *s, const AttentionBlock *a, Var *pooled, Var *xq) {
+    return op_linear_residual(step_tape(s), pooled, step_var(s, a->v.W), step_var(s, a->v.b), xq);
 }
 
 Var *attention_apply_causal(Step *s, const AttentionBlock *a, Var *xq, Var *xk) {
     Segments segments = step_segments(s);
-    Var *q = linear_apply(s, &a->q, xq);
-    return op_attention_causal(step_tape(s), q, keys_and_values(s, a, xk), xq, &segments);
+    Var *q = op_query(step_tape(s), xq, step_var(s, a->q.W), step_var(s, a->q.b), step_var(s, a->k.W));
+    return values_apply(s, a, op_attention_causal(step_tape(s), q, xk, &segments), xq);
 }
 
 Var *attention_apply_prototypes(Step *s, const AttentionBlock *a, Var *xq, Var *xk) {
     Segments segments = step_segments(s);
-    return op_attention_prototypes(step_tape(s), xq, keys_and_values(s, a, xk), &segments);
+    Var *q = op_query(step_tape(s), xq, NULL, NULL, step_var(s, a->k.W));
+    return values_apply(s, a, op_attention_prototypes(step_tape(s), q, xk, &segments), xq);
 }
 
 /* ---- FFN -------------------------------------------------------------------------------------------------------- */

@@ -79,71 +79,13 @@ Var *op_linear(Tape *t, Var *x, Var *W, Var *b) {
     return y;
 }
 
-/* ---- two products of one input --------------------------------------------------------------------------------- */
+/* ---- y = x W + b + residual ---------------------------------------------------------------------------------------
+ */
 
-typedef struct LinearPairOp {
+typedef struct LinearResidualOp {
     Record record;
-    Arena *arena;
-    Var *x, *W1, *b1, *W2, *b2, *y;
-    real *W; /* (K,2M) both matrices side by side */
-} LinearPairOp;
-
-/* Adds the halves of dW (K,2M) to the gradients of W1 and W2. */
-static void split_gradient(const real *dW, Var *W1, Var *W2) {
-    int K = W1->rows, M = W1->cols;
-    real *d1 = var_grad(W1), *d2 = var_grad(W2);
-    for (int k = 0; k < K; k++) {
-        vec_add(d1 + (size_t)k * (size_t)M, dW + (size_t)k * 2 * (size_t)M, (size_t)M);
-        vec_add(d2 + (size_t)k * (size_t)M, dW + ((size_t)k * 2 + 1) * (size_t)M, (size_t)M);
-    }
-}
-
-static void pair_backward(void *self) {
-    LinearPairOp *op = self;
-    int R = op->x->rows, K = op->x->cols, M = op->W1->cols;
-    if (op->W1->dx) {
-        real *dW = arena_array(op->arena, real, K * 2 * M), *db = arena_zeros(op->arena, real, 2 * M);
-        gemm_tn(K, 2 * M, R, op->x->x, K, op->y->dx, 2 * M, 0, dW, 2 * M);
-        column_sums_kernel(2 * M, R, op->y->dx, db);
-        split_gradient(dW, op->W1, op->W2);
-        split_gradient(db, op->b1, op->b2);
-    }
-    if (op->x->dx)
-        gemm_nt(R, K, 2 * M, op->y->dx, 2 * M, op->W, 2 * M, var_beta(op->x), op->x->dx, K);
-}
-
-static void put_side_by_side(real *out, const Var *left, const Var *right) {
-    size_t M = (size_t)left->cols;
-    for (int k = 0; k < left->rows; k++, out += 2 * M) {
-        memcpy(out, left->x + (size_t)k * M, M * sizeof(real));
-        memcpy(out + M, right->x + (size_t)k * M, M * sizeof(real));
-    }
-}
-
-Var *op_linear_pair(Tape *t, Var *x, Var *W1, Var *b1, Var *W2, Var *b2) {
-    int R = x->rows, K = x->cols, M = W1->cols;
-    assert(W1->rows == K && W2->rows == K && W2->cols == M && !W1->dx == !W2->dx);
-    Var *y = tape_var(t, R, 2 * M, x->dx || W1->dx);
-    real *W = arena_array(t->arena, real, K * 2 * M);
-    Var b = {.rows = 1, .cols = 2 * M, .x = arena_array(t->arena, real, 2 * M)};
-    put_side_by_side(W, W1, W2);
-    put_side_by_side(b.x, b1, b2);
-    linear_fill_bias(y->x, &b, R, 2 * M);
-    gemm_nn(R, 2 * M, K, x->x, K, W, 2 * M, 1, y->x, 2 * M);
-    LinearPairOp *op = tape_record(t, sizeof *op, pair_backward, y);
-    if (op)
-        *op = (LinearPairOp){op->record, t->arena, x, W1, b1, W2, b2, y, W};
-    return y;
-}
-
-/* ---- FFN --------------------------------------------------------------------------------------------------------- */
-
-typedef struct FeedForwardOp {
-    Record record;
-    Arena *arena;
-    Var *x, *W1, *b1, *W2, *b2, *y;
-    real *hidden; /* (R,D) after ReLU */
-} FeedForwardOp;
+    Var *x, *W, *b, *residual, *y;
+} LinearResidualOp;
 
 /* y = x + b, row by row. */
 ALWAYS_INLINE void residual_rows(int D, int R, real *restrict y, const real *restrict x, const real *restrict b) {
@@ -157,6 +99,43 @@ ALWAYS_INLINE void residual_rows(int D, int R, real *restrict y, const real *res
 MULTIVERSION static void residual_kernel(int D, int R, real *y, const real *x, const real *b) {
     WITH_WIDTH(D, residual_rows, R, y, x, b);
 }
+
+static void linear_residual_backward(void *self) {
+    LinearResidualOp *op = self;
+    int R = op->x->rows, K = op->x->cols, M = op->W->cols;
+    const real *dy = op->y->dx;
+    if (op->residual->dx && op->residual->rows == R)
+        var_add(op->residual, dy);
+    else if (op->residual->dx)
+        for (size_t done = 0, n = var_size(op->residual); done < var_size(op->y); done += n)
+            vec_add(var_grad(op->residual), dy + done, n);
+    linear_matrix_gradient(op->W, 0, op->x->x, K, dy, M, R);
+    linear_bias_gradient(op->b, dy, R, M);
+    if (op->x->dx)
+        gemm_nt(R, K, M, dy, M, op->W->x, M, var_beta(op->x), op->x->dx, K);
+}
+
+Var *op_linear_residual(Tape *t, Var *x, Var *W, Var *b, Var *residual) {
+    int R = x->rows, K = x->cols, M = W->cols;
+    assert(W->rows == K && residual->cols == M && R % residual->rows == 0);
+    Var *y = tape_var(t, R, M, x->dx || W->dx || residual->dx);
+    for (int r = 0; r < R; r += residual->rows)
+        residual_kernel(M, residual->rows, y->x + (size_t)r * (size_t)M, residual->x, b->x);
+    gemm_nn(R, M, K, x->x, K, W->x, M, 1, y->x, M);
+    LinearResidualOp *op = tape_record(t, sizeof *op, linear_residual_backward, y);
+    if (op)
+        *op = (LinearResidualOp){op->record, x, W, b, residual, y};
+    return y;
+}
+
+/* ---- FFN --------------------------------------------------------------------------------------------------------- */
+
+typedef struct FeedForwardOp {
+    Record record;
+    Arena *arena;
+    Var *x, *W1, *b1, *W2, *b2, *y;
+    real *hidden; /* (R,D) after ReLU */
+} FeedForwardOp;
 
 MULTIVERSION static void relu(real *x, size_t n) {
 #pragma omp simd

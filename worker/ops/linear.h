@@ -9,9 +9,9 @@ enum { LINEAR_MAX_PARTS = 8 };
 /* x (R,K)  W (K,M)  b (1,M) or NULL  y (R,M) */
 Var *op_linear(Tape *t, Var *x, Var *W, Var *b);
 
-/* Two products of the same input side by side, keys and values of an attention: y = [x W1 + b1, x W2 + b2].
- *   x (R,K)  W1, W2 (K,M)  b1, b2 (1,M)  y (R,2M) */
-Var *op_linear_pair(Tape *t, Var *x, Var *W1, Var *b1, Var *W2, Var *b2);
+/* y = x W + b + residual, whose rows are repeated where it has fewer.
+ *   x (R,K)  W (K,M)  b (1,M)  residual (R or a divisor of it,M)  y (R,M) */
+Var *op_linear_residual(Tape *t, Var *x, Var *W, Var *b, Var *residual);
 
 /* FFN(x) = ReLU(x W1 + b1) W2 + b2 + x.   x (R,D)  W1, W2 (D,D)  b1, b2 (1,D) */
 Var *op_feed_forward(Tape *t, Var *x, Var *W1, Var *b1, Var *W2, Var *b2);
