@@ -1,4 +1,4 @@
-/* The pair layer and the pooling of target attention. */
+/* The pair layer of target attention. */
 #include "worker/ops/similarity.h"
 
 #include <assert.h>
@@ -6,7 +6,6 @@
 #include "worker/ops/gemm.h"
 #include "worker/ops/linear.h"
 #include "worker/ops/simd.h"
-#include "worker/ops/vmath.h"
 
 /* ---- the first layer, split -------------------------------------------------------------------------------------- */
 
@@ -259,51 +258,4 @@ Var *op_pair_layer(Tape *t, Var *k, Var *q, Var *W, Var *b, const Segments *s, i
         *op = now;
     }
     return now.y;
-}
-
-/* ---- the pooling ------------------------------------------------------------------------------------------------ */
-
-typedef struct PairPoolOp {
-    Record record;
-    Arena *arena;
-    Var *f, *k, *y;
-    Segments segments;
-    int N;
-    real *weights; /* (P*N) */
-} PairPoolOp;
-
-static void pool_backward(void *self) {
-    PairPoolOp *op = self;
-    int D = op->k->cols, N = op->N;
-    real *df = var_grad(op->f), *dk = op->k->dx ? var_grad(op->k) : NULL;
-    real *dweights = arena_array(op->arena, real, op->segments.longest * N);
-    for (int i = 0; i < op->segments.n; i++) {
-        int n = segment_length(&op->segments, i);
-        size_t p = op->segments.offset[i], pair = p * (size_t)N;
-        const real *dy = op->y->dx + (size_t)(i * N) * (size_t)D, *k = op->k->x + p * (size_t)D;
-        gemm_nt(N, n, D, dy, D, k, D, 0, dweights, n);
-        for (int c = 0; c < N; c++)
-            vec_softmax_gradient(df + pair + c * n, op->weights + pair + c * n, dweights + c * n, n);
-        if (dk)
-            gemm_tn(n, D, N, op->weights + pair, n, dy, D, 1, dk + p * (size_t)D, D);
-    }
-}
-
-Var *op_pair_pool(Tape *t, Var *f, Var *k, const Segments *s, int N) {
-    int D = k->cols;
-    assert(f->cols == 1 && f->rows == k->rows * N);
-    Var *y = tape_var(t, s->n * N, D, f->dx || k->dx);
-    real *weights = arena_array(t->arena, real, f->rows);
-    memcpy(weights, f->x, sizeof(real) * (size_t)f->rows);
-    for (int i = 0; i < s->n; i++) {
-        int n = segment_length(s, i);
-        real *w = weights + s->offset[i] * (size_t)N;
-        for (int c = 0; c < N; c++)
-            vec_softmax(w + c * n, n);
-        gemm_nn(N, D, n, w, n, k->x + s->offset[i] * (size_t)D, D, 0, y->x + (size_t)(i * N) * (size_t)D, D);
-    }
-    PairPoolOp *op = tape_record(t, sizeof *op, pool_backward, y);
-    if (op)
-        *op = (PairPoolOp){op->record, t->arena, f, k, y, *s, N, weights};
-    return y;
 }
