@@ -1,4 +1,4 @@
-/* OpenBLAS behind the wrapper, and the check at start-up.
+/* The three products, and the check at start-up.
  * link: mg_numbers_f32 */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,6 +49,25 @@ static void a_cut_product_equals_the_whole(void **state) {
     free(y);
 }
 
+/* The same product as rows, with the right matrix transposed, and with the left one: one sum in one order. */
+static void the_three_products_agree(void **state) {
+    (void)state;
+    enum { ROWS = 11, COLUMNS = 23, INNER = 18 };
+    real A[ROWS * INNER], At[INNER * ROWS], B[INNER * COLUMNS], Bt[COLUMNS * INNER];
+    real nn[ROWS * COLUMNS], nt[ROWS * COLUMNS], tn[ROWS * COLUMNS];
+    for (int k = 0; k < INNER; k++) {
+        for (int i = 0; i < ROWS; i++)
+            A[i * INNER + k] = At[k * ROWS + i] = 1 / (real)(3 + i * INNER + k);
+        for (int j = 0; j < COLUMNS; j++)
+            B[k * COLUMNS + j] = Bt[j * INNER + k] = 1 / (real)(7 + k * COLUMNS + j);
+    }
+    gemm_nn(ROWS, COLUMNS, INNER, A, INNER, B, COLUMNS, 0, nn, COLUMNS);
+    gemm_nt(ROWS, COLUMNS, INNER, A, INNER, Bt, INNER, 0, nt, COLUMNS);
+    gemm_tn(ROWS, COLUMNS, INNER, At, ROWS, B, COLUMNS, 0, tn, COLUMNS);
+    assert_memory_equal(nn, nt, sizeof nn);
+    assert_memory_equal(nn, tn, sizeof nn);
+}
+
 static void an_empty_product_does_nothing(void **state) {
     (void)state;
     real A[1] = {1}, C[1] = {7};
@@ -59,9 +78,8 @@ static void an_empty_product_does_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(this_machine_multiplies_rightly),
-        cmocka_unit_test(beta_zero_overwrites_what_is_not_a_number),
-        cmocka_unit_test(a_cut_product_equals_the_whole),
+        cmocka_unit_test(this_machine_multiplies_rightly), cmocka_unit_test(beta_zero_overwrites_what_is_not_a_number),
+        cmocka_unit_test(a_cut_product_equals_the_whole),  cmocka_unit_test(the_three_products_agree),
         cmocka_unit_test(an_empty_product_does_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

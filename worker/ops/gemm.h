@@ -1,7 +1,11 @@
-/* Matrix products, row-major: OpenBLAS under three names. The only file that knows cblas.
+/* Matrix products, row-major: the kernels of product.h where the matrices are narrow, else OpenBLAS. The only file that
+ * knows cblas.
  *
- *   C (M,N) = beta C + op(A) op(B);   beta 0 overwrites, also what is not a number; ld* = reals from row to row
- *   M, N, K > 0, or nothing happens */
+ *   C (M,N) = beta C + op(A) op(B);   beta 0 overwrites, also what is not a number; 1 adds; there is no other
+ *   ld* = reals from row to row;      M, N, K > 0, or nothing happens
+ *
+ * Narrow is decided by the sides of the small matrix, never by the number of rows: what a row becomes does not depend
+ * on how many there are. */
 #ifndef MANGROVE_WORKER_OPS_GEMM_H
 #define MANGROVE_WORKER_OPS_GEMM_H
 
@@ -22,7 +26,8 @@ void gemm_use_one_thread(void);
 const char *gemm_kernel(void);
 
 /* Multiplies a few matrices of the models' shapes and compares with plain loops: builds of OpenBLAS older than a
- * processor have computed wrong results. ERR_FAILED with a sentence that names the kernel and the way out. */
+ * processor have computed wrong results. ERR_FAILED with a sentence that names the kernel, ours or OpenBLAS', and the
+ * way out. */
 Err gemm_self_check(void) MUST_CHECK;
 
 #endif
