@@ -67,6 +67,9 @@ double bench_cpu_s(void); /* CLOCK_THREAD_CPUTIME_ID */
 
 Err bench_step(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_snapshot(const Config *config, const BenchOptions *options) MUST_CHECK;
+Err bench_table(const Config *config, const BenchOptions *options) MUST_CHECK;
+Err bench_grow(const Config *config, const BenchOptions *options) MUST_CHECK;
+Err bench_prepare(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_link(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_rtt(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_train(const Config *config, const BenchOptions *options) MUST_CHECK;
