@@ -6,6 +6,7 @@
  *   session_peer.c    workers: HELLO, credit, refusal, requests that wait
  *   session_pull.c    PULL and its VALUES
  *   session_push.c    PUSH
+ *   session_rows.c    the keys of either
  *   session_undo.c    sync: the rows as they were before the last step
  *   session_credit.c  how much credit a worker gets */
 #ifndef MANGROVE_SERVER_SESSION_SESSION_PARTS_H
@@ -108,9 +109,16 @@ Err session_serve_push(Session *s, Peer *p, Message *m, uint64_t cost_bytes) MUS
  */
 bool session_is_behind_push(const Session *s, const Peer *p);
 void session_retry_pushes(Session *s);
-/* The key array of a PULL or PUSH, from checked frame sizes; its number of frames out. */
-Err session_keys(Message *m, uint64_t n_keys, const uint64_t **keys, int *n_frames) MUST_CHECK;
-Err session_check_owner(const Session *s, const uint64_t *keys, uint32_t n_keys) MUST_CHECK;
+
+/* session_rows.c: the key array of a PULL or PUSH, from checked frame sizes, every key of which names a row. */
+typedef struct SessionRows {
+    const uint64_t *keys;
+    uint32_t n_keys, n_foreign; /* n_foreign: lie in slots of other servers */
+    int n_frames;               /* of the keys */
+    size_t n_values, wire_bytes;
+} SessionRows;
+Err session_rows(const Session *s, Message *m, uint64_t n_keys, Wire wire, SessionRows *out) MUST_CHECK;
+Err session_check_owner(const Session *s, const SessionRows *rows) MUST_CHECK; /* none is foreign */
 
 /* session_credit.c: bytes of credit for one worker, from the largest step it may plan. */
 uint64_t session_plan_credit(const Config *config, const Schema *schema);

@@ -18,36 +18,6 @@ typedef enum PullAnswer {
     PULL_WAIT, /* sync: steps before this one are missing */
 } PullAnswer;
 
-Err session_keys(Message *m, uint64_t n_keys, const uint64_t **keys, int *n_frames) {
-    *keys = NULL;
-    *n_frames = 0;
-    if (n_keys > MESSAGE_MAX_BYTES / sizeof **keys)
-        return err_fail(ERR_PROTOCOL, "%s of %lu keys; a message holds at most %zu", message_type_name(m->type),
-                        (unsigned long)n_keys, MESSAGE_MAX_BYTES / sizeof **keys);
-    size_t want = n_keys * sizeof **keys, have = 0;
-    int n = (int)((want + MESSAGE_FRAME_BYTES - 1) / MESSAGE_FRAME_BYTES);
-    for (int i = 0; i < n && i < m->n_frames; i++)
-        have += m->frames[i].size_bytes;
-    if (have != want)
-        return err_fail(ERR_PROTOCOL, "%s of %lu keys, but its %d key frames hold %zu bytes",
-                        message_type_name(m->type), (unsigned long)n_keys, n, have);
-    *n_frames = n;
-    if (n)
-        *keys = message_bytes(m, 0, n, &have);
-    return OK;
-}
-
-Err session_check_owner(const Session *s, const uint64_t *keys, uint32_t n_keys) {
-    for (uint32_t i = 0; i < n_keys; i++) {
-        uint32_t slot = key_slot(keys[i]);
-        if (s->view.slots[slot] != s->up.rank)
-            return err_fail(ERR_PROTOCOL,
-                            "row %lu of table %d lies in slot %u, which is server %d's, not this server's (%u)",
-                            (unsigned long)key_row(keys[i]), key_table(keys[i]), slot, s->view.slots[slot], s->up.rank);
-    }
-    return OK;
-}
-
 /* What needs nothing but the message and the epoch's numbers. */
 static Err check_name(const Session *s, const MessagePULL *p) {
     uint64_t n_steps = (uint64_t)session_n_steps(s, DOMAIN_A) + session_n_steps(s, DOMAIN_B);
@@ -105,25 +75,35 @@ static void gather_packed(Session *s, const uint64_t *keys, uint32_t n_keys, Und
     }
 }
 
+/* The first of them that fit into a frame, and their bytes. */
+static uint32_t rows_of_frame(const Session *s, const SessionRows *rows, uint32_t first, Wire wire, size_t *bytes) {
+    *bytes = rows->wire_bytes;
+    if (first == 0 && *bytes <= MESSAGE_FRAME_BYTES)
+        return rows->n_keys;
+    *bytes = 0;
+    for (uint32_t last = first; last < rows->n_keys; last++) {
+        size_t row = wire_rows_bytes(wire, &s->schema, rows->keys + last, 1);
+        if (*bytes + row > MESSAGE_FRAME_BYTES)
+            return last - first;
+        *bytes += row;
+    }
+    return rows->n_keys - first;
+}
+
 /* As many whole rows as fit into each frame; f32 are gathered where they will be sent from. */
-static void add_values(Session *s, Message *out, const uint64_t *keys, uint32_t n_keys, Undo *undo, Wire wire) {
-    for (uint32_t first = 0, last = 0; first < n_keys; first = last) {
-        size_t bytes = 0;
-        for (; last < n_keys; last++) {
-            size_t row = wire_rows_bytes(wire, &s->schema, keys + last, 1);
-            if (bytes + row > MESSAGE_FRAME_BYTES)
-                break;
-            bytes += row;
-        }
+static void add_values(Session *s, Message *out, const SessionRows *rows, Undo *undo, Wire wire) {
+    for (uint32_t first = 0, n; first < rows->n_keys; first += n) {
+        size_t bytes;
+        n = rows_of_frame(s, rows, first, wire, &bytes);
         void *values = message_add_frame(out, bytes);
         if (wire == WIRE_FP32)
-            gather(s, keys + first, last - first, undo, values);
+            gather(s, rows->keys + first, n, undo, values);
         else
-            gather_packed(s, keys + first, last - first, undo, wire, values);
+            gather_packed(s, rows->keys + first, n, undo, wire, values);
     }
 }
 
-static void reply(Session *s, Peer *p, const Message *m, PullAnswer answer, const uint64_t *keys, size_t n_values) {
+static void reply(Session *s, Peer *p, const Message *m, PullAnswer answer, const SessionRows *rows) {
     static const Status STATUS[] = {[PULL_BEFORE] = STATUS_APPLIED,
                                     [PULL_APPLIED] = STATUS_APPLIED,
                                     [PULL_RETRY] = STATUS_RETRY,
@@ -137,63 +117,60 @@ static void reply(Session *s, Peer *p, const Message *m, PullAnswer answer, cons
         out->values.status = STATUS[answer];
     }
     if (answer == PULL_VALUES || answer == PULL_BEFORE) {
-        out->values.n_values = n_values;
+        out->values.n_values = rows->n_values;
         out->values.wire = pull->wire;
-        add_values(s, out, keys, (uint32_t)pull->n_keys, answer == PULL_BEFORE ? &s->undo_last : NULL,
-                   (Wire)pull->wire);
+        add_values(s, out, rows, answer == PULL_BEFORE ? &s->undo_last : NULL, (Wire)pull->wire);
     }
     s->stats.n_pulls++;
     session_send(s, p->id);
 }
 
-Err session_serve_pull(Session *s, Peer *p, Message *m, uint64_t cost_bytes) {
-    const uint64_t *keys;
-    size_t n_values;
-    int n_frames;
-    Err err = session_keys(m, m->pull.n_keys, &keys, &n_frames);
-    if (!err)
-        err = check_name(s, &m->pull);
-    if (!err)
-        err = store_check_keys(s->store, keys, (uint32_t)m->pull.n_keys, &n_values);
+static Err serve(Session *s, Peer *p, Message *m, const SessionRows *rows, uint64_t cost_bytes) {
+    Err err = check_name(s, &m->pull);
     if (err)
         return err;
     PullAnswer answer = decide(s, &m->pull);
     if (answer != PULL_STALE)
-        err = session_check_owner(s, keys, (uint32_t)m->pull.n_keys);
+        err = session_check_owner(s, rows);
     if (err)
         return err;
     if (answer == PULL_WAIT) {
         session_park(s, &s->pulls, p, m, cost_bytes);
         return OK;
     }
-    reply(s, p, m, answer, keys, n_values);
+    reply(s, p, m, answer, rows);
     session_return(s, p->id, cost_bytes);
     return OK;
 }
 
+static Err take_rows(const Session *s, Message *m, SessionRows *out) {
+    return session_rows(s, m, m->pull.n_keys, wire_of_pull(s->config.train.wire, m->pull.pass), out);
+}
+
+Err session_serve_pull(Session *s, Peer *p, Message *m, uint64_t cost_bytes) {
+    SessionRows rows;
+    Err err = take_rows(s, m, &rows);
+    return err ? err : serve(s, p, m, &rows, cost_bytes);
+}
+
 Err session_on_pull(Session *s, Peer *p, Message *m) {
-    const uint64_t *keys;
-    size_t n_values;
-    int n_frames;
-    if (m->pull.n_keys > s->credit_bytes / sizeof *keys) /* before a byte of it is touched */
+    SessionRows rows;
+    if (m->pull.n_keys > s->credit_bytes / sizeof *rows.keys) /* before a byte of it is touched */
         return session_charge(s, p, m->pull.n_keys > UINT64_MAX / 8 ? UINT64_MAX : m->pull.n_keys * 8);
-    Err err = session_keys(m, m->pull.n_keys, &keys, &n_frames);
-    if (!err && n_frames != m->n_frames)
-        err = err_fail(ERR_PROTOCOL, "a PULL of %lu keys with %d frames instead of %d", (unsigned long)m->pull.n_keys,
-                       m->n_frames, n_frames);
-    if (!err)
-        err = store_check_keys(s->store, keys, (uint32_t)m->pull.n_keys, &n_values);
+    Err err = take_rows(s, m, &rows);
     if (err)
         return err;
-    if (n_values > MESSAGE_MAX_BYTES / sizeof(float))
-        return err_fail(ERR_PROTOCOL, "a PULL asks for %zu values; a message holds at most %zu", n_values,
+    if (rows.n_frames != m->n_frames)
+        return err_fail(ERR_PROTOCOL, "a PULL of %lu keys with %d frames instead of %d", (unsigned long)m->pull.n_keys,
+                        m->n_frames, rows.n_frames);
+    if (rows.n_values > MESSAGE_MAX_BYTES / sizeof(float))
+        return err_fail(ERR_PROTOCOL, "a PULL asks for %zu values; a message holds at most %zu", rows.n_values,
                         MESSAGE_MAX_BYTES / sizeof(float));
-    uint64_t cost = m->pull.n_keys * sizeof *keys +
-                    wire_rows_bytes(wire_of_pull(s->config.train.wire, m->pull.pass), &s->schema, keys, m->pull.n_keys);
+    uint64_t cost = m->pull.n_keys * sizeof *rows.keys + rows.wire_bytes;
     err = session_charge(s, p, cost);
     if (!err && !m->pull.pass && session_is_behind_push(s, p)) {
         session_park(s, &s->pushes, p, m, cost);
         return OK;
     }
-    return err ? err : session_serve_pull(s, p, m, cost);
+    return err ? err : serve(s, p, m, &rows, cost);
 }

@@ -5,36 +5,32 @@
 #include "server/session/session_parts.h"
 
 typedef struct PushParts {
-    const uint64_t *keys;
+    SessionRows rows;
     const float *grads;
-    uint32_t n_keys;
 } PushParts;
 
 /* The two arrays, checked against the frames' sizes and the store's tables. */
 static Err take_parts(Session *s, Message *m, PushParts *out) {
-    int n_frames;
-    size_t n_values, size = 0;
+    SessionRows *rows = &out->rows;
+    size_t size = 0;
     Wire wire = s->config.train.wire;
     if (m->push.wire != wire)
         return err_fail(ERR_PROTOCOL, "a PUSH of %s where train.wire is %s", wire_name(m->push.wire), wire_name(wire));
-    Err err = session_keys(m, m->push.n_keys, &out->keys, &n_frames);
+    Err err = session_rows(s, m, m->push.n_keys, wire, rows);
     if (err)
         return err;
-    out->n_keys = (uint32_t)m->push.n_keys;
-    err = store_check_keys(s->store, out->keys, out->n_keys, &n_values);
-    if (err)
-        return err;
-    for (int i = n_frames; i < m->n_frames; i++)
+    int n_frames = m->n_frames - rows->n_frames;
+    for (int i = rows->n_frames; i < m->n_frames; i++)
         size += m->frames[i].size_bytes;
-    size_t want = wire_rows_bytes(wire, &s->schema, out->keys, out->n_keys);
-    if (size != want || (size_t)(m->n_frames - n_frames) != (want + MESSAGE_FRAME_BYTES - 1) / MESSAGE_FRAME_BYTES)
-        return err_fail(ERR_PROTOCOL, "a PUSH of %zu values carries %d frames of values with %zu bytes", n_values,
-                        m->n_frames - n_frames, size);
-    const void *bytes = size ? message_bytes(m, n_frames, m->n_frames - n_frames, &size) : NULL;
+    if (size != rows->wire_bytes ||
+        (size_t)n_frames != (rows->wire_bytes + MESSAGE_FRAME_BYTES - 1) / MESSAGE_FRAME_BYTES)
+        return err_fail(ERR_PROTOCOL, "a PUSH of %zu values carries %d frames of values with %zu bytes", rows->n_values,
+                        n_frames, size);
+    const void *bytes = size ? message_bytes(m, rows->n_frames, n_frames, &size) : NULL;
     out->grads = bytes;
     if (wire != WIRE_FP32 && bytes) {
-        float *grads = session_scratch(s, n_values * sizeof *grads);
-        wire_unpack_rows(wire, &s->schema, out->keys, out->n_keys, grads, bytes);
+        float *grads = session_scratch(s, rows->n_values * sizeof *grads);
+        wire_unpack_rows(wire, &s->schema, rows->keys, rows->n_keys, grads, bytes);
         out->grads = grads;
     }
     return OK;
@@ -60,8 +56,9 @@ static void reply(Session *s, Peer *p, const Message *m, Status status, uint64_t
  * server in the same state, as nobody computes a step before all servers have applied the one before. */
 static Err apply(Session *s, const Work *work, const PushParts *parts, PushResult *result) {
     Undo *pending = &s->undo_pending;
-    bool is_kept = s->is_sync && undo_add(pending, &s->schema, s->store, work->rank, parts->keys, parts->n_keys);
-    Err err = store_push(s->store, work, parts->keys, parts->n_keys, parts->grads, result);
+    bool is_kept =
+        s->is_sync && undo_add(pending, &s->schema, s->store, work->rank, parts->rows.keys, parts->rows.n_keys);
+    Err err = store_push(s->store, work, parts->rows.keys, parts->rows.n_keys, parts->grads, result);
     if (is_kept && (err || *result == PUSH_WAIT))
         undo_drop_last(pending);
     if (!err && s->is_sync && *result == PUSH_APPLIED) {
@@ -94,7 +91,7 @@ Err session_serve_push(Session *s, Peer *p, Message *m, uint64_t cost_bytes) {
         return OK;
     }
     PushResult result = PUSH_RETRY;
-    err = session_check_owner(s, parts.keys, parts.n_keys);
+    err = session_check_owner(s, &parts.rows);
     if (!err)
         err = apply(s, &work, &parts, &result);
     if (err)
