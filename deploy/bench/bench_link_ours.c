@@ -27,6 +27,7 @@ struct LinkOurs {
     Loop *loop;
     Network *network;
     Link *scheduler, *worker;
+    char endpoint[MESSAGE_TEXT]; /* of the server, for workers */
     uint64_t scheduler_incarnation, worker_incarnation;
     Frame keys[LINK_SETS], grads;
     uint64_t n_pulls, n_pushes, n_heard, n_heard_before; /* before: when it was last looked at */
@@ -158,7 +159,7 @@ Err link_ours_rtt(LinkOurs *o, double seconds, double *p50_us) {
 
 /* ---- the scheduler ---------------------------------------------------------------------------------------------- */
 
-static Err dial_server(LinkOurs *o, const char *endpoint) {
+static Err dial_server(LinkOurs *o) {
     LinkOptions options = {.incarnation = o->worker_incarnation,
                            .window_messages = LINK_WINDOW,
                            .receive = from_server,
@@ -169,7 +170,7 @@ static Err dial_server(LinkOurs *o, const char *endpoint) {
     m.job = LINK_JOB;
     m.hello.role = ROLE_WORKER;
     snprintf(m.hello.version, sizeof m.hello.version, "%s", MANGROVE_VERSION);
-    Err err = link_dial(&o->worker, o->network, endpoint, &options);
+    Err err = link_dial(&o->worker, o->network, o->endpoint, &options);
     if (err)
         message_free(&m);
     return err ? err : link_send(o->worker, 0, &m);
@@ -178,25 +179,26 @@ static Err dial_server(LinkOurs *o, const char *endpoint) {
 static void from_schedulers_link(void *ctx, Link *link, uint64_t peer, Message *m) {
     LinkOurs *o = ctx;
     Message out;
-    char endpoint[MESSAGE_TEXT];
     switch (m->type) {
     case MESSAGE_HELLO:
-        snprintf(endpoint, sizeof endpoint, "%s", m->hello.endpoint);
+        snprintf(o->endpoint, sizeof o->endpoint, "%s", m->hello.endpoint);
         link_setup_welcome(&out, &o->config);
         send(o, link, peer, &out);
-        link_setup_view(&out, endpoint);
+        link_setup_view(&out, o->endpoint);
         send(o, link, peer, &out);
-        if (dial_server(o, endpoint))
-            fail(o, err_message());
         return;
     case MESSAGE_READY:
         link_setup_epoch(&out);
         send(o, link, peer, &out);
         return;
+    case MESSAGE_EPOCH_OPENED:
+        if (dial_server(o))
+            fail(o, err_message());
+        return;
     case MESSAGE_BYE:
         fail(o, m->bye.text);
         return;
-    default: /* HEARTBEAT, EPOCH_OPENED */
+    default: /* HEARTBEAT */
         return;
     }
 }
