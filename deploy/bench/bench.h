@@ -24,6 +24,8 @@ typedef struct BenchOptions {
     double gib;
     int cuts;
     uint64_t rows;
+    double gbit;           /* of a host's network, a second */
+    const char *constants; /* of the cluster's model: "NAME=NUMBER,..." */
 } BenchOptions;
 
 /* One side in one round: a rate, a time, a size. ctx: the case's. */
@@ -72,6 +74,7 @@ Err bench_grow(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_prepare(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_link(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_rtt(const Config *config, const BenchOptions *options) MUST_CHECK;
+Err bench_model(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_train(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_scale(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_wire(const Config *config, const BenchOptions *options) MUST_CHECK;

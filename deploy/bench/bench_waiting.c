@@ -191,6 +191,7 @@ static Err open_client(BenchWaiting *w, Client *c, uint32_t number) {
                              .config = config_fingerprint(w->config),
                              .job = LONE_SERVER_JOB,
                              .sender = number,
+                             .wire = w->config->train.wire,
                              .limits = {.silent_ms = SILENT_MS, .request_ms = 2 * SILENT_MS}};
     LinkOptions link = {.incarnation = network_new_incarnation(),
                         .window_messages = CHANNEL_OUTSTANDING,
@@ -266,6 +267,26 @@ Err bench_waiting_run(BenchWaiting *w, int n_workers, double step_s, double seco
     loop_timer_close(&tick);
     close_clients(w);
     return err;
+}
+
+/* Statistics count as dense, which they are but for being pushed alone. */
+void bench_waiting_bytes(const BenchWaiting *w, ModelStep *out) {
+    double keys[2] = {0}, pulled[2] = {0}; /* of dense rows, of sparse ones */
+    for (int i = 0; i < N_RECORDS; i++) {
+        const Record *r = &w->records[i];
+        for (uint32_t k = 0; k < r->n_pull; k++) {
+            const Table *t = &w->schema.tables[key_table(r->pull[k])];
+            pulled[t->is_sparse] += (double)t->width * sizeof(float) / N_RECORDS;
+        }
+        for (uint32_t k = 0; k < r->n_pull + r->n_push; k++) {
+            uint64_t key = k < r->n_pull ? r->pull[k] : r->push[k - r->n_pull];
+            keys[w->schema.tables[key_table(key)].is_sparse] += (double)sizeof key / N_RECORDS;
+        }
+    }
+    out->dense_key_bytes = keys[0];
+    out->key_bytes = keys[1];
+    out->dense_value_bytes = pulled[0];
+    out->value_bytes = pulled[1];
 }
 
 /* ---- opening and closing ---------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #define MANGROVE_DEPLOY_BENCH_BENCH_WAITING_H
 
 #include "deploy/bench/bench_cluster.h"
+#include "deploy/bench/bench_model.h"
 
 enum { BENCH_WAITING_MOST = 64 };
 
@@ -23,5 +24,8 @@ void bench_waiting_close(BenchWaiting **w);
 
 /* n_workers <= BENCH_WAITING_MOST, each of which waits step_s in every step, for seconds. */
 Err bench_waiting_run(BenchWaiting *w, int n_workers, double step_s, double seconds, BenchWaitingRates *out) MUST_CHECK;
+
+/* Sets the bytes of a step, mean of its batches. */
+void bench_waiting_bytes(const BenchWaiting *w, ModelStep *out);
 
 #endif

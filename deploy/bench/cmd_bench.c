@@ -29,6 +29,9 @@ static const Benchmark BENCHMARKS[] = {
     {"rtt", bench_rtt, "rows seconds rounds",
      "Pulls one row at a time; prints the median round trip through both event loops beside that of the same bytes "
      "between blocking ZeroMQ sockets."},
+    {"model", bench_model, "data batch seconds dir gbit constants",
+     "Measures what a step costs worker, server and network, and prints what bounds clusters of 1 to 512 workers, and "
+     "how many servers they need at which settings."},
     {"train", bench_train, "data batch seconds rounds dir",
      "Trains with a scheduler, a server and a worker, each a process, and beside it with the worker's trainer and the "
      "tables in one process; prints instances per second of either."},
@@ -65,7 +68,18 @@ typedef struct BenchArguments {
 
 /* ---- the command line ------------------------------------------------------------------------------------------- */
 
-enum { KEY_HISTORY = 256, KEY_ROUNDS, KEY_YARDSTICK, KEY_GIB, KEY_CUTS, KEY_DIR, KEY_CSV, KEY_ROWS };
+enum {
+    KEY_HISTORY = 256,
+    KEY_ROUNDS,
+    KEY_YARDSTICK,
+    KEY_GIB,
+    KEY_CUTS,
+    KEY_DIR,
+    KEY_CSV,
+    KEY_ROWS,
+    KEY_GBIT,
+    KEY_CONSTANTS
+};
 
 static const struct argp_option ARGUMENTS[] = {
     {"data", 'd', "DIR", 0, "Batches of this prepared data set (default: made up)", 0},
@@ -79,6 +93,9 @@ static const struct argp_option ARGUMENTS[] = {
     {"cuts", KEY_CUTS, "N", 0, "Snapshots (default 10)", 0},
     {"dir", KEY_DIR, "DIR", 0, "Where files are written, and deleted (default: the current directory)", 0},
     {"rows", KEY_ROWS, "N", 0, "Rows of the table", 0},
+    {"gbit", KEY_GBIT, "N", 0, "Gbit/s of each host's network (default: 1, 10 and 25)", 0},
+    {"constants", KEY_CONSTANTS, "LIST", 0,
+     "Of the configured batch, instead of measuring: NAME=NUMBER,... with all the names that --json prints", 0},
     {"json", 'j', NULL, 0, "Print one JSON object a line", 0},
     {"csv", KEY_CSV, "FILE", 0, "Append a row for each result, with the machine and the commit", 0},
     {0},
@@ -169,6 +186,12 @@ static error_t parse_option(int key, char *arg, BenchArguments *a, struct argp_s
         return 0;
     case KEY_ROWS:
         o->rows = (uint64_t)count(state, "rows", arg);
+        return 0;
+    case KEY_GBIT:
+        o->gbit = positive(state, "gbit", arg);
+        return 0;
+    case KEY_CONSTANTS:
+        o->constants = arg;
         return 0;
     case KEY_CSV:
         o->csv = arg;

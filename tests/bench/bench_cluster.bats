@@ -24,6 +24,10 @@ bench() {
     "$MANGROVE" bench "$@" --json --rounds 1 --batch 200 --dir "$BATS_TEST_TMPDIR"
 }
 
+bench_model() {
+    "$MANGROVE" bench model --json --batch 100 --dir "$BATS_TEST_TMPDIR" "$@"
+}
+
 @test "bench train compares a cluster with local tables" {
     run --separate-stderr bench train --seconds 0.1
     [ "$status" -eq 0 ] || { echo "$stderr"; false; }
@@ -53,4 +57,39 @@ bench() {
     run "$MANGROVE" bench train --dir /nonexistent/dir
     [ "$status" -eq 1 ]
     [[ "$output" == *"/nonexistent/dir"* ]]
+}
+
+@test "bench model measures its constants and says how many servers clusters need" {
+    run --separate-stderr bench_model --seconds 0.1
+    [ "$status" -eq 0 ] || { echo "$stderr"; false; }
+    [ "${#lines[@]}" -eq $((2 + 3 * 10 * 6 + 3)) ]
+    /usr/bin/python3 -c 'import json, math, sys
+lines = [json.loads(line) for line in sys.stdin]
+assert all(0 < x < math.inf for o in lines[:2] for k, x in o.items() if k.endswith("_us") and k != "server_step_us")
+assert all(0 < o["instances_per_s"] < math.inf and o["servers_needed"] >= 0 for o in lines[2:-3])
+assert {(o["gbit_per_s"], o["workers"]) for o in lines[2:-3]} == {(g, 2**i) for g in (1, 10, 25) for i in range(10)}
+' <<<"$output"
+}
+
+# Steps of 1 ms and 100 kB either way, of 100 instances; a server that costs nothing.
+@test "bench model computes what its formulas say" {
+    constants=step_us=1000,latency_us=0,server_step_us=0,server_byte_ns=0.001,key_bytes=0,value_bytes=100000
+    constants+=,dense_key_bytes=0,dense_value_bytes=0,machine_us=1
+    run bench_model --constants "$constants" --gbit 1 # 1e9/8/1.07 bytes a second, 1000 an instance
+    [ "$status" -eq 0 ]
+    /usr/bin/python3 -c 'import json, sys
+lines = [o for o in map(json.loads, sys.stdin) if o.get("wire") == "f32" and o["dense_every"] == 1]
+network = 1e9 / 8 / 1.07 / 1000
+for o in lines:
+    w, c, t = o["workers"], 1e-3, 1e5 / (1e9 / 8 / 1.07)
+    T = max(c, t, (c + 2 * t) / 2)
+    bounds = {"the workers\u0027 network": w * 100 / T, "the servers\u0027 network": network, "s": 100 / (1e-12 * 2e5)}
+    want = sum(b**-4 for b in bounds.values()) ** -0.25
+    assert abs(o["instances_per_s"] / want - 1) < 1e-3, (o, want)  # printed with one decimal
+    if w > 1: assert o["bound"] == "the servers\u0027 network", o
+assert len(lines) == 10
+' <<<"$output"
+    run bench_model --constants "step_us=1000"
+    [ "$status" -eq 2 ]
+    [[ "$output" == *latency_us* ]]
 }
