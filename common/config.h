@@ -60,6 +60,12 @@ typedef struct TrainConfig {
     InitMoments init_moments; /* of a run that starts from a snapshot's rows (train --init) */
 } TrainConfig;
 
+/* How often the dense tables travel, counted in batches of a domain; both 1: with every batch. */
+typedef struct DenseConfig {
+    int fetch; /* pulled with every n-th */
+    int push;  /* gradients summed over groups of n (work.h) */
+} DenseConfig;
+
 typedef struct EvalConfig {
     Protocol protocol;
     int batch;           /* instances in an evaluation batch */
@@ -94,6 +100,7 @@ typedef struct Config {
     ModelConfig model;
     OptimizerConfig optimizer;
     TrainConfig train;
+    DenseConfig dense;
     EvalConfig eval;
     ClusterConfig cluster;
     SnapshotConfig snapshot;

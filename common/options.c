@@ -160,6 +160,17 @@ static Err check_prefetch(Loader *l) {
     return OK;
 }
 
+/* A step of sync is one update of everything that it reaches. */
+static Err check_dense(Loader *l) {
+    static const char SENTENCE[] = "found %d, expected 1 where train.consistency is sync";
+    const DenseConfig *d = &l->config.dense;
+    if (l->config.train.consistency != CONSISTENCY_SYNC)
+        return OK;
+    if (d->fetch > 1)
+        return refuse(l, "dense.fetch", SENTENCE, d->fetch);
+    return d->push > 1 ? refuse(l, "dense.push", SENTENCE, d->push) : OK;
+}
+
 static Err check_heartbeats(Loader *l) {
     const ClusterConfig *c = &l->config.cluster;
     if (c->dead_ms < 2 * c->heartbeat_ms)
@@ -189,7 +200,7 @@ static Err check_dirs(Loader *l) {
 }
 
 static Err check_together(Loader *l) {
-    static Err (*const CHECKS[])(Loader *) = {check_ranks,      check_triples, check_prefetch,
+    static Err (*const CHECKS[])(Loader *) = {check_ranks,      check_triples, check_prefetch, check_dense,
                                               check_heartbeats, check_ks,      check_dirs};
     for (size_t i = 0; i < sizeof CHECKS / sizeof CHECKS[0]; i++) {
         Err e = CHECKS[i](l);

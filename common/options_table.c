@@ -108,6 +108,11 @@ const Option OPTIONS[] = {
     {"train.init_moments", NAMES(train.init_moments) = INIT_MOMENTS, DEFAULT = "reset",
      SAYS = "What train --init does with the snapshot's optimizer state: reset or keep."},
 
+    {"dense.fetch", INT(dense.fetch, 1, 1000), DEFAULT = "1",
+     SAYS = "Dense parameters are pulled with every n-th batch of a domain; in sync 1."},
+    {"dense.push", INT(dense.push, 1, 1000), DEFAULT = "1",
+     SAYS = "Dense gradients are summed over n batches of a domain and pushed as one; in sync 1."},
+
     {"eval.protocol", NAMES(eval.protocol) = PROTOCOLS, DEFAULT = "warm",
      SAYS = "warm: positives and negatives that were seen in training; all: every item."},
     {"eval.batch", INT(eval.batch, 1, 65536), DEFAULT = "200",
@@ -160,6 +165,7 @@ const Section SECTIONS[] = {
     {"model", "The model", .is_local = false},
     {"optimizer", "How a gradient changes a row", .is_local = false},
     {"train", "The course of a training", .is_local = false},
+    {"dense", "How often dense parameters travel", .is_local = false},
     {"eval", "How it is measured", .is_local = false},
     {"cluster", "The processes, and how they reach each other", .is_local = true},
     {"snapshot", "What is kept on disk", .is_local = false},

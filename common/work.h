@@ -8,6 +8,10 @@
  * those over the chunks before it (in chunk order 0,1,2..) + index within the chunk. Bitmaps have one bit per step
  * number. Evaluation batches are made and numbered likewise with eval.batch, per (domain, split).
  *
+ * A *group* is a run of at most dense.push consecutive steps of one domain within a part, from its first step of that
+ * domain on. Where dense.push is above 1 a step pushes no dense gradients; those of a group's steps are pushed as one,
+ * under the group's name, by a worker that has computed all of them.
+ *
  * A chunk visits its steps interleaved: a seeded shuffle of the multiset of A's and B's steps, within a domain the step
  * numbers ascend. A *part* is a run of consecutive places of that order, about PART_INSTANCES instances; it is the unit
  * of leases, and an epoch visits the parts of all chunks shuffled together. (A chunk holds all instances of its users.
@@ -32,6 +36,7 @@ typedef struct Work {
     uint8_t domain;  /* DOMAIN_A, DOMAIN_B */
     uint8_t split;   /* SPLIT_TRAIN when pass is 0 */
     uint16_t rank;   /* < R; 0 in async and in evaluation */
+    uint16_t group;  /* 0: a step; else the push of a group: of so many steps, from `step` on */
     uint32_t step;   /* training: step number of the domain; evaluation: batch number */
 } Work;
 

@@ -62,13 +62,26 @@ static uint64_t most_pull_bytes(const Schema *schema, const Config *config, int 
     return bytes;
 }
 
+/* What of that are dense rows. */
+static double dense_bytes(const Schema *schema, const Config *config, int domain) {
+    double bytes = 0;
+    for (int i = 0; i < schema->n_tables; i++) {
+        const Table *t = &schema->tables[i];
+        if (!t->is_sparse && !t->is_stats && (t->reached_by >> domain & 1))
+            bytes += (double)t->n_rows * (double)(KEY_BYTES + wire_value_bytes(config->train.wire) * t->width);
+    }
+    return bytes;
+}
+
 static void plan_bytes(PlanDomain *out, const Config *config, const Schema *schema, int domain,
                        const PlanSample *sample) {
     double value_bytes = (double)wire_value_bytes(config->train.wire);
     out->is_measured = sample && sample->n_batches > 0;
     out->pull_bytes = out->is_measured ? (uint64_t)(KEY_BYTES * sample->n_keys + value_bytes * sample->n_values)
                                        : most_pull_bytes(schema, config, domain);
-    out->push_bytes = out->pull_bytes + stats_bytes(schema, domain);
+    double dense = dense_bytes(schema, config, domain), rest = (double)out->pull_bytes - dense;
+    out->push_bytes = (uint64_t)(rest + dense / config->dense.push) + stats_bytes(schema, domain);
+    out->pull_bytes = (uint64_t)(rest + dense / config->dense.fetch);
 }
 
 static Err plan_steps(Plan *plan, const Config *config, const DataInfo *info) {

@@ -92,7 +92,8 @@ enum {
 #define LEASE_END_FIELDS(N, S)    N(lease) N(is_done) N(n_steps) N(n_instances)
 #define LEASE_REVOKE_FIELDS(N, S) N(lease)
 #define REPORT_ASK_FIELDS(N, S)   N(epoch)
-/* frames: bitmap of A, bitmap of B, keys (u64) and values (f32) of the `sum` rows that this server holds */
+/* frames: bitmap of A, bitmap of B, keys (u64) and values (f32) of the `sum` rows that this server holds; where
+ * dense.push > 1 also the steps of A, of B whose own push is applied, their group's or not */
 #define REPORT_FIELDS(N, S) N(epoch) N(map) N(t_a) N(t_b)
 /* dir: where the snapshot's files go. base: the cut of the full snapshot that an incremental one goes on from; 0: this
  * one is full. frames: bitmap of A, bitmap of B */
@@ -116,8 +117,8 @@ enum {
 #define PULL_FIELDS(N, S) N(epoch) N(pass) N(domain) N(split) N(rank) N(step) N(order) N(map) N(n_keys) N(wire)
 /* status: STATUS_*. frames: with STATUS_OK, and with STATUS_APPLIED where n_values > 0: values in key order */
 #define VALUES_FIELDS(N, S) N(status) N(n_values) N(wire)
-/* frames: keys (u64), then values, each array cut by itself */
-#define PUSH_FIELDS(N, S)   N(epoch) N(domain) N(rank) N(step) N(map) N(n_keys) N(wire)
+/* group: 0, or the steps whose dense gradients it sums. frames: keys (u64), then values, each array cut by itself */
+#define PUSH_FIELDS(N, S)   N(epoch) N(domain) N(rank) N(step) N(map) N(n_keys) N(wire) N(group)
 #define PUSHED_FIELDS(N, S) N(status)
 
 typedef enum MessageType {

@@ -7,12 +7,25 @@
 
 #include "common/log.h"
 
+/* Steps of one domain in a part have consecutive numbers, in their order. */
+static void name_groups(AssignedStep *steps, uint32_t n, uint32_t group) {
+    uint32_t n_of[N_DOMAINS] = {0};
+    for (uint32_t i = 0; i < n; i++)
+        steps[i].place = (uint16_t)n_of[steps[i].domain]++;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t left = n_of[steps[i].domain] - (steps[i].place - steps[i].place % group);
+        steps[i].group = (uint16_t)(left < group ? left : group);
+    }
+}
+
 /* Appends the steps of a part; the first has place `order` in the epoch. */
-static void append_part(Assignment *a, const Geometry *g, uint64_t seed, Part part, uint64_t order) {
+static void append_part(Assignment *a, const Geometry *g, const Config *config, Part part, uint64_t order) {
+    uint64_t seed = config->train.seed;
     StepName *names = must_alloc(geometry_part_size(g) * sizeof *names);
     uint32_t n = geometry_part_steps(g, seed, a->epoch, part, names);
     for (uint32_t i = 0; i < n; i++)
         a->steps[a->n_steps++] = (AssignedStep){.order = order + i, .domain = names[i].domain, .step = names[i].step};
+    name_groups(a->steps + a->n_steps - n, n, (uint32_t)config->dense.push);
     free(names);
 }
 
@@ -21,14 +34,16 @@ static uint32_t steps_of_epoch(const Geometry *g) {
 }
 
 /* Every step of the epoch in its global order. */
-static void append_epoch(Assignment *a, const Geometry *g, uint64_t seed) {
+static void append_epoch(Assignment *a, const Geometry *g, const Config *config) {
     Part *parts = must_alloc(geometry_parts(g) * sizeof *parts);
     StepName *names = must_alloc((steps_of_epoch(g) + 1) * sizeof *names);
-    geometry_epoch_order(g, seed, a->epoch, parts, names);
+    geometry_epoch_order(g, config->train.seed, a->epoch, parts, names);
     a->n_steps = steps_of_epoch(g);
     a->steps = must_alloc((a->n_steps + 1) * sizeof *a->steps);
     for (uint32_t i = 0; i < a->n_steps; i++)
         a->steps[i] = (AssignedStep){.order = i, .domain = names[i].domain, .step = names[i].step};
+    for (uint32_t i = 0, at = 0; i < geometry_parts(g); at += geometry_part_length(g, parts[i++]))
+        name_groups(a->steps + at, geometry_part_length(g, parts[i]), (uint32_t)config->dense.push);
     free(names);
     free(parts);
 }
@@ -52,7 +67,7 @@ static Err decode_part(Assignment *a, Message *m, const Geometry *g, const Confi
         return err_fail(ERR_PROTOCOL, "a lease names part %llu of chunk %llu, which has %u", (unsigned long long)index,
                         (unsigned long long)chunk, geometry_chunk_parts(g, (uint32_t)chunk));
     a->steps = must_alloc(geometry_part_size(g) * sizeof *a->steps);
-    append_part(a, g, config->train.seed, (Part){.chunk = (uint32_t)chunk, .index = (uint32_t)index}, 0);
+    append_part(a, g, config, (Part){.chunk = (uint32_t)chunk, .index = (uint32_t)index}, 0);
     use_ranks(a, 1);
     return OK;
 }
@@ -72,10 +87,21 @@ static Err decode_ranks(Assignment *a, Message *m, const Geometry *g, const Conf
             return err_fail(ERR_PROTOCOL, "a lease names rank %u of %u", ranks[i], n_ranks);
         a->ranks[i] = (uint16_t)ranks[i];
     }
-    append_epoch(a, g, config->train.seed);
+    append_epoch(a, g, config);
     a->n_steps -= (uint32_t)m->lease.order;
     memmove(a->steps, a->steps + m->lease.order, a->n_steps * sizeof *a->steps);
     return OK;
+}
+
+/* Only who computes all steps of a group can push it: who wants one of them gets all. */
+static void complete_groups(const Assignment *a, uint8_t *wanted[N_DOMAINS], uint32_t group) {
+    for (uint32_t i = 0; i < a->n_steps; i++) {
+        const AssignedStep *s = &a->steps[i];
+        uint32_t first = s->step - s->place % group;
+        if (bitmap_get(wanted[s->domain], s->step))
+            for (uint32_t j = 0; j < s->group; j++)
+                bitmap_set(wanted[s->domain], first + j);
+    }
 }
 
 /* The steps of a cut, in the epoch's order whatever the order in which they are listed. */
@@ -97,7 +123,9 @@ static Err decode_steps(Assignment *a, Message *m, const Geometry *g, const Conf
             bitmap_set(wanted[domain], step);
     }
     if (!err) {
-        append_epoch(a, g, config->train.seed);
+        append_epoch(a, g, config);
+        if (config->dense.push > 1)
+            complete_groups(a, wanted, (uint32_t)config->dense.push);
         uint32_t kept = 0;
         for (uint32_t i = 0; i < a->n_steps; i++)
             if (bitmap_get(wanted[a->steps[i].domain], a->steps[i].step))

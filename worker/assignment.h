@@ -13,6 +13,8 @@ typedef struct AssignedStep {
     uint64_t order;
     uint32_t step;
     uint8_t domain;
+    uint16_t place; /* among the steps of its domain in its part */
+    uint16_t group; /* steps of its group (work.h), which begins place % dense.push steps before it */
 } AssignedStep;
 
 typedef struct Assignment {

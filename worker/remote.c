@@ -186,7 +186,8 @@ void remote_push(Remote *r, const Work *work, const uint64_t *keys, uint32_t n_k
                                         .step = work->step,
                                         .map = r->view->map,
                                         .n_keys = p->first[i + 1] - p->first[i],
-                                        .wire = r->options.wire};
+                                        .wire = r->options.wire,
+                                        .group = work->group};
         partition_write_keys(p, i, keys, &q->message);
         partition_write_values(p, r->options.schema, i, keys, grads, &q->message);
         q->request.is_push = true;

@@ -12,12 +12,15 @@
 
 #include "common/log.h"
 #include "worker/data/batch.h"
+#include "worker/dense_turns.h"
 #include "worker/model/step.h"
 
 typedef struct Slot {
     Step *step;
     Batch batch;
     Exchange exchange;
+    const AssignedStep *assigned;
+    bool has_fetched; /* its pull names the dense rows */
 } Slot;
 
 struct Trainer {
@@ -25,6 +28,7 @@ struct Trainer {
     TrainerEnv env;
     Batcher *batcher;
     Slot slots[2];
+    DenseTurns dense;
 };
 
 void trainer_open(Trainer **out, const Dataset *data, const Geometry *geometry, const Config *config,
@@ -32,6 +36,7 @@ void trainer_open(Trainer **out, const Dataset *data, const Geometry *geometry, 
     Trainer *t = must_calloc(1, sizeof *t);
     t->config = config;
     t->env = *env;
+    dense_turns_init(&t->dense, &config->dense);
     t->batcher = batcher_open(data, geometry, config, model->inputs);
     for (int i = 0; i < 2; i++)
         t->slots[i].step = step_open(model, config, schema);
@@ -44,6 +49,7 @@ void trainer_close(Trainer **t) {
     for (int i = 0; i < 2; i++)
         step_close(&(*t)->slots[i].step);
     batcher_close(&(*t)->batcher);
+    dense_turns_free(&(*t)->dense);
     free(*t);
     *t = NULL;
 }
@@ -68,7 +74,9 @@ static Err start(Trainer *t, const Assignment *a, uint64_t unit) {
     else
         batcher_eval(t->batcher, &x->work, step_arena(s->step), &s->batch);
     step_begin(s->step, &s->batch, is_training(a));
-    x->keys = step_pull_keys(s->step, &x->n_keys, &x->n_values);
+    s->assigned = &a->steps[index];
+    s->has_fetched = !is_training(a) || dense_turns_fetches(&t->dense, s->assigned);
+    x->keys = (s->has_fetched ? step_pull_keys : step_sparse_keys)(s->step, &x->n_keys, &x->n_values);
     x->values = step_values(s->step);
     return t->env.client.pull_start(t->env.client.self, x);
 }
@@ -97,11 +105,10 @@ static Err train(Trainer *t, Slot *s) {
     step_backward(s->step);
     uint32_t n_keys;
     size_t n_values;
-    const uint64_t *keys = step_push_keys(s->step, &n_keys, &n_values);
-    const real *grads = step_grads(s->step);
-    if (!are_finite(grads, n_values))
+    step_push_keys(s->step, &n_keys, &n_values);
+    if (!are_finite(step_grads(s->step), n_values))
         return diverged(t, s, "a gradient");
-    return t->env.client.push(t->env.client.self, &s->exchange.work, keys, n_keys, grads, n_values);
+    return dense_turns_push(&t->dense, s->step, s->assigned, &s->exchange.work, &t->env.client);
 }
 
 static Err score(Trainer *t, const Assignment *a, Slot *s) {
@@ -118,6 +125,8 @@ static Err score(Trainer *t, const Assignment *a, Slot *s) {
 static Err finish(Trainer *t, const Assignment *a, uint64_t unit, bool starts_next, TrainerResult *result) {
     Slot *s = &t->slots[unit % 2];
     Err err = t->env.client.pull_wait(t->env.client.self, &s->exchange);
+    if (!err && is_training(a))
+        dense_turns_pulled(&t->dense, s->step, s->assigned, s->has_fetched, s->exchange.is_applied);
     if (!err && starts_next)
         err = start(t, a, unit + 1);
     if (err)
@@ -152,6 +161,7 @@ static Err run_units(Trainer *t, const Assignment *a, TrainerResult *result) {
 
 Err trainer_run(Trainer *t, const Assignment *a, TrainerResult *result) {
     *result = (TrainerResult){0};
+    dense_turns_forget(&t->dense);
     Err err = run_units(t, a, result);
     if (err && err != ERR_RETRY && err != ERR_STALE)
         return err; /* the run or this worker ends: nobody waits for acknowledgements any more */

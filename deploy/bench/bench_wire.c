@@ -25,11 +25,12 @@ typedef struct Traffic {
 typedef struct Setting {
     const char *name; /* NULL: the yardstick */
     Wire wire;
+    int dense; /* every how many batches dense rows are fetched, and pushed */
     double target;
 } Setting;
 
-static const Setting FP32 = {NULL, WIRE_FP32, 0};
-static const Setting SETTINGS[] = {{"bf16", WIRE_BF16, 0.55}};
+static const Setting FP32 = {NULL, WIRE_FP32, 1, 0};
+static const Setting SETTINGS[] = {{"bf16", WIRE_BF16, 1, 0.55}, {"bf16 dense 8", WIRE_BF16, 8, 0.3}};
 
 typedef struct Wiring {
     Config config;
@@ -235,6 +236,7 @@ static Err measure(const Config *config, const Dataset *data, const Setting *set
     Wiring *w = must_calloc(1, sizeof *w);
     w->config = *config;
     w->config.train.wire = setting->wire;
+    w->config.dense = (DenseConfig){.fetch = setting->dense, .push = setting->dense};
     w->config.train.consistency = CONSISTENCY_ASYNC;
     w->config.train.ranks = 1;
     Err err = open_wiring(w, data);

@@ -170,8 +170,10 @@ static Member *server_at(Scheduler *s, const char *endpoint) {
 }
 
 static void free_member(Member *m) {
-    for (int d = 0; d < N_DOMAINS; d++)
+    for (int d = 0; d < N_DOMAINS; d++) {
         free(m->answers.bitmap[d]);
+        free(m->answers.begun[d]);
+    }
     free(m->endpoint);
     free(m);
 }

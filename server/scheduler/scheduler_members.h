@@ -23,6 +23,7 @@ typedef struct ServerAnswers {
     bool is_marked, is_refused, is_written, has_failed; /* of the last MARK */
     uint32_t report_epoch;                              /* of its last report; what follows is from it */
     uint8_t *bitmap[N_DOMAINS];                         /* owned */
+    uint8_t *begun[N_DOMAINS];                          /* likewise; NULL without groups: nothing is half applied */
     uint64_t t[N_DOMAINS];
     double loss[N_DOMAINS][LOSS_N]; /* the sums that it holds (losses.h) */
 } ServerAnswers;

@@ -41,15 +41,39 @@ static void take_losses(const Scheduler *s, ServerAnswers *a, Message *m) {
     }
 }
 
-static Err check_report(const Scheduler *s, const Message *m) {
-    for (int d = 0; d < N_DOMAINS && m->n_frames == 4; d++)
-        if (m->frames[d].size_bytes != bitmap_bytes(s->data.n_steps[d]))
+enum { FRAME_BEGUN = 4 }; /* behind bits and sums, where there are groups */
+
+static int expected_frames(const Scheduler *s) {
+    return s->config->dense.push > 1 ? FRAME_BEGUN + N_DOMAINS : FRAME_BEGUN;
+}
+
+static Err check_bits(const Scheduler *s, const Message *m, int first) {
+    for (int d = 0; d < N_DOMAINS; d++)
+        if (m->frames[first + d].size_bytes != bitmap_bytes(s->data.n_steps[d]))
             return err_fail(ERR_PROTOCOL, "a report has %zu bytes of bits of domain %c, %u were expected",
-                            m->frames[d].size_bytes, 'A' + d, bitmap_bytes(s->data.n_steps[d]));
-    if (m->n_frames != 4 || m->frames[2].size_bytes % sizeof(uint64_t) ||
+                            m->frames[first + d].size_bytes, 'A' + d, bitmap_bytes(s->data.n_steps[d]));
+    return OK;
+}
+
+static Err check_report(const Scheduler *s, const Message *m) {
+    int n_frames = expected_frames(s);
+    Err err = m->n_frames == n_frames ? check_bits(s, m, 0) : OK;
+    if (!err && m->n_frames == n_frames && n_frames > FRAME_BEGUN)
+        err = check_bits(s, m, FRAME_BEGUN);
+    if (err)
+        return err;
+    if (m->n_frames != n_frames || m->frames[2].size_bytes % sizeof(uint64_t) ||
         m->frames[3].size_bytes != m->frames[2].size_bytes / sizeof(uint64_t) * SCHEMA_STATS_WIDTH * sizeof(float))
         return err_fail(ERR_PROTOCOL, "a report has %d frames, or sums that do not fit their keys", m->n_frames);
     return OK;
+}
+
+static void keep_bits(uint8_t *kept[N_DOMAINS], const Message *m, int first) {
+    for (int d = 0; d < N_DOMAINS; d++) {
+        size_t size = m->frames[first + d].size_bytes;
+        kept[d] = must_realloc(kept[d], size + 1);
+        memcpy(kept[d], m->frames[first + d].data, size);
+    }
 }
 
 void reports_on_report(Scheduler *s, Member *server, Message *m) {
@@ -62,11 +86,9 @@ void reports_on_report(Scheduler *s, Member *server, Message *m) {
         members_drop(s, server, ERR_PROTOCOL, err_message());
         return;
     }
-    for (int d = 0; d < N_DOMAINS; d++) {
-        size_t size = m->frames[d].size_bytes;
-        a->bitmap[d] = must_realloc(a->bitmap[d], size + 1);
-        memcpy(a->bitmap[d], m->frames[d].data, size);
-    }
+    keep_bits(a->bitmap, m, 0);
+    if (m->n_frames > FRAME_BEGUN)
+        keep_bits(a->begun, m, FRAME_BEGUN);
     a->t[DOMAIN_A] = m->report.t_a;
     a->t[DOMAIN_B] = m->report.t_b;
     a->is_reported = true;
@@ -85,12 +107,17 @@ bool reports_has(const Scheduler *s, const Member *server) {
     return s->epoch && server->answers.report_epoch == s->epoch;
 }
 
+/* Nor is a step begun anywhere whose group is not applied: its tables hold what no bitmap tells. */
 bool reports_are_equal(const Scheduler *s) {
     const Member *first = reports_first_server(s), *server;
     for (uint32_t i = 0; (server = members_next(s, ROLE_SERVER, &i));)
-        for (int d = 0; d < N_DOMAINS; d++)
-            if (memcmp(server->answers.bitmap[d], first->answers.bitmap[d], bitmap_bytes(s->data.n_steps[d])))
+        for (int d = 0; d < N_DOMAINS; d++) {
+            const ServerAnswers *a = &server->answers;
+            size_t size = bitmap_bytes(s->data.n_steps[d]);
+            if (memcmp(a->bitmap[d], first->answers.bitmap[d], size) ||
+                (a->begun[d] && memcmp(a->begun[d], a->bitmap[d], size)))
                 return false;
+        }
     return true;
 }
 
@@ -140,9 +167,17 @@ bool reports_lack(const Scheduler *s, int domain, uint32_t step) {
     return count_having(s, domain, step, &n_servers) < n_servers;
 }
 
+static bool is_begun(const Scheduler *s, int domain, uint32_t step) {
+    const Member *server;
+    for (uint32_t i = 0; (server = members_next(s, ROLE_SERVER, &i));)
+        if (server->answers.begun[domain] && bitmap_get(server->answers.begun[domain], step))
+            return true;
+    return false;
+}
+
 bool reports_differ(const Scheduler *s, int domain, uint32_t step) {
     uint32_t n_servers, n = count_having(s, domain, step, &n_servers);
-    return n > 0 && n < n_servers;
+    return n < n_servers && (n > 0 || is_begun(s, domain, step));
 }
 
 void reports_losses(const Scheduler *s, EpochResult *out) {

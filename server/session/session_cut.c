@@ -26,6 +26,20 @@ static uint32_t sum_keys(const Session *s, uint64_t *keys) {
     return n;
 }
 
+static const uint8_t *applied_bits(const Store *store, int domain) {
+    uint32_t n_bits;
+    return store_bitmap(store, domain, &n_bits);
+}
+
+static void add_bits(const Session *s, Message *m, const uint8_t *(*bits)(const Store *store, int domain)) {
+    for (int d = 0; d < N_DOMAINS; d++) {
+        uint32_t size = bitmap_bytes(session_n_steps(s, d));
+        void *frame = message_add_frame(m, size);
+        if (size)
+            memcpy(frame, bits(s->store, d), size);
+    }
+}
+
 Err session_report(Session *s, Message *ask) {
     uint32_t n = sum_keys(s, NULL);
     size_t values_bytes = (size_t)n * SCHEMA_STATS_WIDTH * sizeof(float);
@@ -36,24 +50,20 @@ Err session_report(Session *s, Message *ask) {
     Message *m = session_message(s, MESSAGE_REPORT, ask->sequence);
     m->report = (MessageREPORT){
         .epoch = store_epoch(s->store), .map = s->view.map, .t_a = stats.t[DOMAIN_A], .t_b = stats.t[DOMAIN_B]};
-    for (int d = 0; d < N_DOMAINS; d++) {
-        uint32_t n_bits = 0;
-        const uint8_t *bits = store_bitmap(s->store, d, &n_bits);
-        void *frame = message_add_frame(m, bitmap_bytes(n_bits));
-        if (n_bits)
-            memcpy(frame, bits, bitmap_bytes(n_bits));
-    }
+    add_bits(s, m, applied_bits);
     uint64_t *keys = message_add_frame(m, n * sizeof *keys);
     float *values = message_add_frame(m, values_bytes);
     sum_keys(s, keys);
     if (n)
         store_pull(s->store, keys, n, values);
+    if (s->config.dense.push > 1)
+        add_bits(s, m, store_begun);
     session_send(s, PEER_SCHEDULER);
     return OK;
 }
 
-/* Rule 6: epoch, map and bitmaps equal our own, and a cut number that was never tried. An incremental cut goes on from
- * the last full one that we have written: our rows are marked as touched since then. */
+/* Rule 6: epoch, map and bitmaps equal our own, no step waits for its group, and a cut number that was never tried. An
+ * incremental cut goes on from the last full one that we have written: our rows are marked as touched since then. */
 static bool may_mark(const Session *s, const Message *m) {
     const MessageMARK *mark = &m->mark;
     if (s->cut.is_writing || mark->cut <= s->cut.tried || mark->epoch != store_epoch(s->store) ||
@@ -62,7 +72,9 @@ static bool may_mark(const Session *s, const Message *m) {
     for (int d = 0; d < N_DOMAINS; d++) {
         uint32_t n = 0;
         const uint8_t *bits = store_bitmap(s->store, d, &n);
-        if (m->frames[d].size_bytes != bitmap_bytes(n) || (n && memcmp(m->frames[d].data, bits, bitmap_bytes(n))))
+        if (m->frames[d].size_bytes != bitmap_bytes(n) ||
+            (n && (memcmp(m->frames[d].data, bits, bitmap_bytes(n)) ||
+                   memcmp(store_begun(s->store, d), bits, bitmap_bytes(n)))))
             return false;
     }
     return true;

@@ -5,6 +5,8 @@
 #include "server/session/session_parts.h"
 
 static void serve(Session *s) {
+    if (s->config.dense.push > 1)
+        store_use_groups(s->store);
     s->credit_bytes = session_plan_credit(&s->config, &s->schema);
     s->state = SESSION_SERVING;
 }

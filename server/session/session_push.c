@@ -42,6 +42,11 @@ static Err check_name(const Session *s, const MessagePUSH *p) {
         return err_fail(ERR_PROTOCOL, "a PUSH of epoch %lu, domain %lu, rank %lu, step %lu: there is no such step",
                         (unsigned long)p->epoch, (unsigned long)p->domain, (unsigned long)p->rank,
                         (unsigned long)p->step);
+    uint32_t most = s->config.dense.push > 1 ? (uint32_t)s->config.dense.push : 0;
+    if (p->group > most ||
+        (p->epoch == store_epoch(s->store) && p->group > session_n_steps(s, (int)p->domain) - p->step))
+        return err_fail(ERR_PROTOCOL, "a PUSH of a group of %lu steps from step %lu: dense.push is %d",
+                        (unsigned long)p->group, (unsigned long)p->step, s->config.dense.push);
     return OK;
 }
 
@@ -81,10 +86,11 @@ Err session_serve_push(Session *s, Peer *p, Message *m, uint64_t cost_bytes) {
     Work work = {.epoch = (uint32_t)push->epoch,
                  .domain = (uint8_t)push->domain,
                  .rank = (uint16_t)push->rank,
+                 .group = (uint16_t)push->group,
                  .step = (uint32_t)push->step};
     Status status = push->map != s->view.map             ? STATUS_STALE
                     : work.epoch > store_epoch(s->store) ? STATUS_RETRY
-                    : store_is_applied(s->store, &work)  ? STATUS_APPLIED
+                    : store_has_push(s->store, &work)    ? STATUS_APPLIED
                                                          : STATUS_OK;
     if (status != STATUS_OK) {
         reply(s, p, m, status, cost_bytes);
@@ -101,7 +107,11 @@ Err session_serve_push(Session *s, Peer *p, Message *m, uint64_t cost_bytes) {
         session_park(s, &s->pushes, p, m, cost_bytes);
         return OK;
     }
-    reply(s, p, m, result == PUSH_APPLIED ? STATUS_OK : STATUS_HELD, cost_bytes);
+    static const Status STATUS[] = {[PUSH_APPLIED] = STATUS_OK,
+                                    [PUSH_HELD] = STATUS_HELD,
+                                    [PUSH_DUPLICATE] = STATUS_APPLIED,
+                                    [PUSH_RETRY] = STATUS_RETRY};
+    reply(s, p, m, STATUS[result], cost_bytes);
     if (result == PUSH_APPLIED && s->is_sync)
         session_unpark(s, &s->pulls, session_serve_pull);
     return OK;

@@ -39,8 +39,10 @@ void store_close(Store **s) {
     assert(!(*s)->cut);
     for (int i = 0; i < (*s)->schema->n_tables; i++)
         rowtable_free(&(*s)->tables[i]);
-    for (int d = 0; d < N_DOMAINS; d++)
+    for (int d = 0; d < N_DOMAINS; d++) {
         free((*s)->bits[d]);
+        free((*s)->group_bits[d]);
+    }
     held_free(&(*s)->held);
     keyset_free(&(*s)->keys);
     free(*s);
@@ -56,6 +58,8 @@ static void reset_bits(Store *s, uint32_t epoch, const uint32_t n_steps[N_DOMAIN
         s->bits[d] = must_calloc(bitmap_bytes(n_steps[d]) + 1, 1);
         s->n_steps[d] = n_steps[d];
         s->n_applied[d] = 0;
+        if (s->group_bits[d])
+            groups_reset(s, d);
     }
     held_drop_all(&s->held);
 }
@@ -94,12 +98,25 @@ uint32_t store_epoch(const Store *s) {
 
 const uint8_t *store_bitmap(const Store *s, int domain, uint32_t *n_bits) {
     *n_bits = s->n_steps[domain];
+    return s->group_bits[domain] ? s->group_bits[domain] : s->bits[domain];
+}
+
+const uint8_t *store_begun(const Store *s, int domain) {
     return s->bits[domain];
 }
 
 bool store_is_applied(const Store *s, const Work *work) {
     if (work->epoch != s->epoch)
         return work->epoch < s->epoch;
+    uint32_t n_bits;
+    const uint8_t *bits = store_bitmap(s, work->domain, &n_bits);
+    assert(work->domain < N_DOMAINS && work->step < n_bits);
+    return bitmap_get(bits, work->step);
+}
+
+bool store_has_push(const Store *s, const Work *work) {
+    if (work->epoch != s->epoch || work->group)
+        return store_is_applied(s, work);
     assert(work->domain < N_DOMAINS && work->step < s->n_steps[work->domain]);
     return bitmap_get(s->bits[work->domain], work->step);
 }
@@ -169,6 +186,9 @@ static Err check_push(Store *s, const Work *work, const uint64_t *keys, uint32_t
         if (!(table->reached_by >> work->domain & 1))
             return err_fail(ERR_PROTOCOL, "a push of domain %c changes table %s, which its steps do not reach",
                             'A' + work->domain, table->name);
+        if (!groups_allow(s, work, table))
+            return err_fail(ERR_PROTOCOL, "a push of a %s changes table %s: dense tables are changed by groups alone",
+                            work->group ? "group" : "step", table->name);
         *n_values += table->width;
     }
     if (!all_finite(grads, *n_values))
@@ -227,8 +247,13 @@ static bool may_change(Store *s, const Work *work, const uint64_t *keys, uint32_
 
 /* Gate five: from here on the step counts. */
 static void apply(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads) {
-    Update update = optimizer_update(&s->optimizer, ++s->t[work->domain]);
+    s->t[work->domain] += !work->group;
+    Update update = optimizer_update(&s->optimizer, s->t[work->domain]);
     apply_rows(s, &update, work->domain, keys, n_keys, grads);
+    if (work->group) {
+        groups_set(s, work);
+        return;
+    }
     bitmap_set(s->bits[work->domain], work->step);
     s->n_applied[work->domain]++;
 }
@@ -259,11 +284,11 @@ Err store_push(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys
                PushResult *result) {
     size_t n_values;
     assert(work->domain < N_DOMAINS && work->rank < s->n_ranks);
-    if (work->epoch > s->epoch) {
+    if (work->epoch > s->epoch || (work->epoch == s->epoch && !groups_are_begun(s, work))) {
         *result = PUSH_RETRY;
         return OK;
     }
-    if (store_is_applied(s, work)) {
+    if (store_has_push(s, work)) {
         *result = PUSH_DUPLICATE;
         return OK;
     }
@@ -339,5 +364,7 @@ void store_restore(Store *s, uint32_t epoch, const uint32_t n_steps[N_DOMAINS], 
         memcpy(s->bits[d], bitmap[d], bitmap_bytes(n_steps[d]));
         s->n_applied[d] = bitmap_count(s->bits[d], n_steps[d]);
         s->t[d] = t[d];
+        if (s->group_bits[d])
+            groups_reset(s, d);
     }
 }

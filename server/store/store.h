@@ -5,6 +5,9 @@
  * t of a domain (Adam's bias correction) = steps of that domain applied here + 1, also where a push carried no row.
  * In sync a step's R pushes are held until all are here, then added in rank order and applied as one.
  *
+ * With groups (work.h) a step's push has no dense rows, and a group's nothing else; it is applied at most once too, after
+ * its steps, and t stays what it is.
+ *
  * Rows appear on their first push, with their seeded initial value; a pull never creates one. */
 #ifndef MANGROVE_SERVER_STORE_STORE_H
 #define MANGROVE_SERVER_STORE_STORE_H
@@ -25,7 +28,7 @@ typedef enum PushResult {
     PUSH_APPLIED,   /* the rows have changed */
     PUSH_HELD,      /* sync: waits for the other ranks of its step; a second copy of it is dropped */
     PUSH_DUPLICATE, /* applied before: nothing has changed */
-    PUSH_RETRY,     /* of a later epoch than the store's */
+    PUSH_RETRY,     /* of a later epoch than the store's; a group before its steps */
     PUSH_WAIT,      /* a cut's copies have no room (store_cut.h): nothing has changed, to be tried again */
 } PushResult;
 
@@ -44,10 +47,17 @@ void store_close(Store **s);
 /* Opens an epoch (its number is higher than the current one): clears the bits, sets `sum` rows to 0, drops held pushes.
  * n_steps: bits of each domain. */
 void store_open_epoch(Store *s, uint32_t epoch, const uint32_t n_steps[N_DOMAINS]);
+/* From now on dense gradients come in groups (dense.push > 1): a step counts as applied when its group's are, too. Of
+ * the steps that the store has, the groups have been applied. */
+void store_use_groups(Store *s);
 uint32_t store_epoch(const Store *s);
+/* The steps that are applied, and those whose own push is, their group's or not. */
 const uint8_t *store_bitmap(const Store *s, int domain, uint32_t *n_bits);
-/* True for steps of lower epochs and for those whose bit is set. */
+const uint8_t *store_begun(const Store *s, int domain);
+/* True for steps of lower epochs and for those whose bit is set: nothing is left to do. */
 bool store_is_applied(const Store *s, const Work *work);
+/* True if this very push would change nothing. */
+bool store_has_push(const Store *s, const Work *work);
 /* Steps of the current epoch applied here, over both domains: what `order` of a sync pull is compared with. */
 uint64_t store_applied_count(const Store *s);
 
@@ -59,7 +69,7 @@ Err store_check_keys(const Store *s, const uint64_t *keys, uint32_t n_keys, size
 void store_pull(const Store *s, const uint64_t *keys, uint32_t n_keys, real *values);
 
 /* grads likewise. Keys have been checked; work's domain, step (of the current epoch) and rank are in range (asserted).
- * A key that occurs twice, a table that the domain does not reach, NaN or infinity is refused as ERR_PROTOCOL before
+ * A key that occurs twice, a table that the domain or the kind of push does not reach, NaN or infinity is refused as ERR_PROTOCOL before
  * anything changes: a push is applied whole or not at all. */
 Err store_push(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads,
                PushResult *result) MUST_CHECK;

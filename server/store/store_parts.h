@@ -12,8 +12,9 @@ struct Store {
     uint32_t n_ranks;
     uint32_t epoch;
     uint32_t n_steps[N_DOMAINS];
-    uint32_t n_applied[N_DOMAINS]; /* bits that are set */
-    uint8_t *bits[N_DOMAINS];
+    uint32_t n_applied[N_DOMAINS];  /* bits that are set */
+    uint8_t *bits[N_DOMAINS];       /* of steps */
+    uint8_t *group_bits[N_DOMAINS]; /* a bit for each step of a group that is applied; NULL: there are no groups */
     uint64_t t[N_DOMAINS];
     Held held;
     KeySet keys; /* scratch: the keys of the push at hand */
@@ -28,5 +29,13 @@ struct Store {
 bool store_cut_is_read(const StoreCut *cut);
 /* A copy of each of n rows, of whatever tables, would fit, and is there for sure. The store's thread. */
 bool store_cut_has_room(const StoreCut *cut, uint64_t n_rows);
+
+/* store_groups.c. After the bits of steps have been set anew: the groups are those of the steps. */
+void groups_reset(Store *s, int domain);
+/* A group comes after all its steps; true for a step. */
+bool groups_are_begun(const Store *s, const Work *work);
+/* Whether this kind of push may change the table. */
+bool groups_allow(const Store *s, const Work *work, const Table *table);
+void groups_set(Store *s, const Work *work);
 
 #endif

@@ -66,3 +66,12 @@ same_as_first() {
         [ "$(rows_of "$sync" 2)" = "$(rows_of "$async" 2)" ]
     done
 }
+
+@test "async with dense rows every third batch: one worker over two servers ends in the bits of one process" {
+    local options=(--set train.ranks=1 --set train.consistency=async --set train.prefetch=0 --set train.wire=bf16
+        --set dense.fetch=2 --set dense.push=3)
+    mangrove train "$CONFIG" "${options[@]}" --set cluster.workers=1 --set run.dir="$BATS_FILE_TMPDIR/groups" >/dev/null
+    mangrove train "$CONFIG" "${options[@]}" --local --set run.dir="$BATS_FILE_TMPDIR/groups-local" >/dev/null
+    cmp "$BATS_FILE_TMPDIR/groups/metrics.jsonl" "$BATS_FILE_TMPDIR/groups-local/metrics.jsonl"
+    [ "$(rows_of "$BATS_FILE_TMPDIR/groups" 2)" = "$(rows_of "$BATS_FILE_TMPDIR/groups-local" 2)" ]
+}

@@ -26,9 +26,10 @@ probe() {
     spawn "$name" ip netns exec "$HOSTS-$host" "$MANGROVE_PROBE" "$@"
 }
 
-# one_death NUMBER: trains, kills a worker at a random moment of the run, checks the last snapshot
+# one_death NUMBER [DENSE]: trains, kills a worker at a random moment of the run, checks the last snapshot; DENSE: every
+# how many batches dense rows are fetched and pushed
 one_death() {
-    local run="$BATS_TEST_TMPDIR/run-$1" scheduler="tcp://10.77.0.1:$((7000 + $1))"
+    local dense=${2:-1} run="$BATS_TEST_TMPDIR/run-$1" scheduler="tcp://10.77.0.1:$((7000 + $1))"
     rm -f "$BATS_TEST_TMPDIR"/*.log "$BATS_TEST_TMPDIR"/*.pid
     cat >"$BATS_TEST_TMPDIR/config.yaml" <<YAML
 data: {dir: "$BATS_TEST_TMPDIR/data"}
@@ -36,6 +37,7 @@ run: {dir: "$run"}
 model: {name: probe}
 optimizer: {kind: sgd, lr: $LR}
 train: {batch: 4, epochs: $EPOCHS, patience: 50, seed: $1}
+dense: {fetch: $dense, push: $dense}
 cluster: {servers: 2, workers: 2, join_s: 30, dead_ms: 1000, heartbeat_ms: 100}
 YAML
     probe 3 worker-a worker --scheduler "$scheduler" --data "$BATS_TEST_TMPDIR/data"
@@ -55,5 +57,11 @@ YAML
 @test "a killed worker's steps are done by the other, each once on every server" {
     for number in $(seq "${MANGROVE_DEATHS:-5}"); do
         one_death "$number" || { cat "$BATS_TEST_TMPDIR"/*.log; echo "run $number"; false; }
+    done
+}
+
+@test "a worker killed in the middle of groups of dense gradients loses and doubles none" {
+    for number in $(seq "${MANGROVE_DEATHS:-3}"); do
+        one_death "$number" 7 || { cat "$BATS_TEST_TMPDIR"/*.log; echo "run $number"; false; }
     done
 }

@@ -38,6 +38,7 @@ typedef struct SimOptions {
     int ranks; /* 0: async */
     int servers, workers, prefetch, epochs;
     bool has_snapshots;
+    int dense_push;                      /* 0: as 1 */
     int every_steps, full_every, n_asks; /* of snapshots in the middle of epochs; asked for at random moments */
     bool fails, loses;                   /* some writes and commits fail; messages of cuts are lost */
     int n_kills, n_pauses, n_joins;      /* of workers, at random moments */
@@ -156,8 +157,9 @@ static inline void sim_check_store(SimCluster *c, int server) {
         uint32_t n = 0;
         const uint8_t *bits = store_bitmap(store, d, &n);
         SIM_CHECK(c, n == c->n_steps[d]);
-        SIM_CHECK(c, stats.t[d] == (uint64_t)(store_epoch(store) - 1) * n + bitmap_count(bits, n));
-        n_all += stats.t[d];
+        uint64_t before = (uint64_t)(store_epoch(store) - 1) * n;
+        SIM_CHECK(c, stats.t[d] == before + bitmap_count(store_begun(store, d), n));
+        n_all += before + bitmap_count(bits, n); /* of steps whose dense gradients are applied */
     }
     if ((int)key_slot(probe) % c->o.servers == session_rank(c->servers[server].session)) {
         float row[SCHEMA_DENSE_WIDTH];

@@ -17,6 +17,8 @@ static inline Message *sim_make_push(const SimCluster *c, int server, int domain
     const Store *store = sim_store(c, server);
     uint32_t n, step = 0, n_keys = 0;
     const uint8_t *bits = store_bitmap(store, domain, &n);
+    bool is_grouped = c->o.dense_push > 1;
+    bits = is_grouped ? store_begun(store, domain) : bits;
     while (step < n && bitmap_get(bits, step))
         step++;
     if (step == n)
@@ -26,7 +28,7 @@ static inline Message *sim_make_push(const SimCluster *c, int server, int domain
     const float grads[2][SCHEMA_DENSE_WIDTH] = {{1}, {0.5F, 0, 1}};
     uint64_t keys[2];
     float values[2 * SCHEMA_DENSE_WIDTH];
-    for (int i = 0; i < 2; i++)
+    for (int i = is_grouped; i < 2; i++) /* without the dense row: the step's group lacks */
         if ((int)key_slot(rows[i]) % c->o.servers == session_rank(c->servers[server].session)) {
             memcpy(values + n_keys * SCHEMA_DENSE_WIDTH, grads[i], sizeof grads[i]);
             keys[n_keys++] = rows[i];

@@ -104,6 +104,7 @@ static inline void sim_configure(SimCluster *c) {
     f->train.consistency = o->ranks ? CONSISTENCY_SYNC : CONSISTENCY_ASYNC;
     f->train.ranks = o->ranks ? o->ranks : 1;
     f->train.prefetch = o->prefetch;
+    f->dense.push = o->dense_push ? o->dense_push : 1;
     f->train.batch = 2;
     f->train.epochs = o->epochs;
     f->train.patience = o->epochs;

@@ -56,6 +56,10 @@ typedef struct SimWorker {
     uint64_t unit, n_started, wake_ms;
     SimUnit units[2];
     TrainerResult result;
+    struct {
+        uint32_t first, n; /* steps of the group under way that are in the sum; 0: none */
+        float sum[SCHEMA_DENSE_WIDTH];
+    } groups[N_DOMAINS];
 } SimWorker;
 
 /* ---- the model ------------------------------------------------------------------------------------------------ */
@@ -76,6 +80,27 @@ static inline void sim_name_rows(SimWorker *k, const Work *w, SimUnit *u) {
     u->x.values = u->values;
 }
 
+/* Adds the step's dense gradients; the last step of a whole group pushes it. */
+static inline void sim_push_group(SimWorker *k, const Work *w, const float *grads) {
+    const AssignedStep *s = &k->a.steps[k->unit / k->a.n_ranks];
+    uint32_t place = s->place % (uint32_t)k->config->dense.push, d = w->domain;
+    if (place == 0) {
+        memset(&k->groups[d], 0, sizeof k->groups[d]);
+        k->groups[d].first = s->step;
+    }
+    bool is_next = k->groups[d].first == s->step - place && k->groups[d].n == place;
+    k->groups[d].n = is_next ? place + 1 : 0;
+    for (int i = 0; i < SCHEMA_DENSE_WIDTH; i++)
+        k->groups[d].sum[i] += grads[i];
+    if (k->groups[d].n != s->group)
+        return;
+    Work group = *w;
+    uint64_t key = key_of(TOY_DENSE_SHARED, 0);
+    group.step = k->groups[d].first;
+    group.group = s->group;
+    remote_push(k->remote, &group, &key, 1, k->groups[d].sum);
+}
+
 /* The first value of the dense row is the probe: its gradient is 1 for each step, over the ranks. */
 static inline void sim_push(SimWorker *k, SimUnit *u) {
     const Work *w = &u->x.work;
@@ -89,7 +114,16 @@ static inline void sim_push(SimWorker *k, SimUnit *u) {
     sums[2] = share;
     const Tensor *loss = &k->schema->tensors[schema_find(k->schema, w->domain ? "loss.B" : "loss.A")];
     u->keys[u->x.n_keys] = key_of(TOY_STATS, loss->first_row);
-    remote_push(k->remote, w, u->keys, u->x.n_keys + 1, grads);
+    if (k->config->dense.push == 1) {
+        remote_push(k->remote, w, u->keys, u->x.n_keys + 1, grads);
+        return;
+    }
+    float dense[SCHEMA_DENSE_WIDTH];
+    memcpy(dense, grads + n_sparse, sizeof dense);
+    memmove(grads + n_sparse, sums, SCHEMA_STATS_WIDTH * sizeof *sums);
+    u->keys[u->x.n_keys - 1] = u->keys[u->x.n_keys];
+    remote_push(k->remote, w, u->keys, u->x.n_keys, grads);
+    sim_push_group(k, w, dense);
 }
 
 static inline void sim_score(SimWorker *k, SimUnit *u) {

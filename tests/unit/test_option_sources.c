@@ -13,7 +13,7 @@
 #include "common/options.h"
 #include "common/options_table.h"
 
-#define SECTION_LIST "data, run, model, optimizer, train, eval, cluster, snapshot"
+#define SECTION_LIST "data, run, model, optimizer, train, dense, eval, cluster, snapshot"
 #define TRAIN_LIST   "seed, batch, negatives, epochs, patience, consistency, ranks, prefetch, wire, init_moments"
 
 static Config loaded(const char *path, const char *const *sets, int n_sets) {

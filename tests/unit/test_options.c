@@ -29,7 +29,7 @@ static Config parsed(const char *text) {
 
 /* ---- what is refused, and the sentence it gets ---- */
 
-#define SECTION_LIST "data, run, model, optimizer, train, eval, cluster, snapshot"
+#define SECTION_LIST "data, run, model, optimizer, train, dense, eval, cluster, snapshot"
 #define TRAIN_LIST   "seed, batch, negatives, epochs, patience, consistency, ranks, prefetch, wire, init_moments"
 
 static const struct {
@@ -121,6 +121,10 @@ static const struct {
     {"train: {ranks: 4}", "c.yaml:1: train.ranks: found 4, expected 1 unless train.consistency is sync"},
     {"train:\n  consistency: sync\n  prefetch: 1\n",
      "c.yaml:3: train.prefetch: found 1, expected 0 where train.consistency is sync"},
+    {"train: {consistency: sync}\ndense: {push: 2}",
+     "c.yaml:2: dense.push: found 2, expected 1 where train.consistency is sync"},
+    {"train: {consistency: sync}\ndense: {fetch: 3, push: 2}",
+     "c.yaml:2: dense.fetch: found 3, expected 1 where train.consistency is sync"},
     {"cluster: {dead_ms: 999}",
      "c.yaml:1: cluster.dead_ms: found 999, expected at least two cluster.heartbeat_ms, which are 1000"},
     {"model: {seq_len: 2000}\ntrain: {batch: 1073, negatives: 1000}",

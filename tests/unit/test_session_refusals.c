@@ -50,6 +50,7 @@ static const Spoilt SPOILT[] = {
     {"there is no such step", MESSAGE_PUSH, {0}, 0, 0, FIELD(PUSH, step), 4, 1},
     {"there is no such step", MESSAGE_PUSH, {0}, 0, 0, FIELD(PUSH, rank), 1, 1},
     {"there is no such step", MESSAGE_PUSH, {0}, 0, 0, FIELD(PUSH, epoch), UINT64_MAX, 1},
+    {"a group of 1 steps from step 0: dense.push is 1", MESSAGE_PUSH, {0}, 0, 0, FIELD(PUSH, group), 1, 1},
     {"there is no such step", MESSAGE_PULL, {0}, 0, 0, FIELD(PULL, domain), UINT64_MAX, 1},
     {"there is no such step", MESSAGE_PULL, {0}, 0, 0, FIELD(PULL, split), SPLIT_VALID, 1},
     {"there is no such step", MESSAGE_PULL, {0}, 0, 0, FIELD(PULL, pass), 1, 1},

@@ -16,6 +16,26 @@ static void async_runs_end_with_every_step_applied_once(void **state) {
     assert_true(n_killed > 0);
 }
 
+/* The probe is in the dense row: workers that die, or lose their lease, in the middle of a group neither lose nor
+ * double a gradient of it, whether the run ends or is stopped. */
+static void groups_of_dense_gradients_are_applied_once(void **state) {
+    (void)state;
+    uint64_t n_killed = 0, n_repairs = 0;
+    for (uint64_t seed = first_seed(); seed < last_seed(1); seed++) {
+        SimOptions o = any_cluster(seed);
+        o.dense_push = 2 + (int)(seed % 5);
+        o.stops = seed % 2;
+        o.epochs = o.stops ? 4 : 2;
+        SimResult r = sim_run(&o);
+        if (!o.stops || r.code != OK)
+            expect(&o, &r, o.stops ? ERR_STOPPED : OK);
+        n_killed += r.n_killed;
+        n_repairs += r.n_repairs;
+    }
+    if (last_seed(1) - first_seed() >= 400)
+        assert_true(n_killed > 0 && n_repairs > 0);
+}
+
 /* R ranks on any servers and workers, with deaths or without: the same rows, losses and metrics. */
 static void sync_ends_in_the_same_bits_whatever_the_cluster(void **state) {
     (void)state;
@@ -89,6 +109,7 @@ int main(void) {
     assert(log_open("simulation", LOG_ERROR, NULL) == OK);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(async_runs_end_with_every_step_applied_once),
+        cmocka_unit_test(groups_of_dense_gradients_are_applied_once),
         cmocka_unit_test(sync_ends_in_the_same_bits_whatever_the_cluster),
         cmocka_unit_test(async_with_one_worker_ends_in_the_bits_of_sync_with_one_rank),
         cmocka_unit_test(a_stop_ends_in_one_state_of_all_servers),

@@ -32,7 +32,7 @@ static void add_figures(SimResult *sum, const SimResult *r) {
 
 /* A run, and another that goes on from any of its snapshots, and so on; the last one's result. Each is another cluster.
  */
-static SimResult run_and_resume(uint64_t seed, int ranks, int n_runs, SimResult *sum) {
+static SimResult run_and_resume(uint64_t seed, int ranks, int dense_push, int n_runs, SimResult *sum) {
     SimArchive *before = NULL;
     SimResult r = {0};
     for (int i = 0; i < n_runs; i++) {
@@ -40,6 +40,7 @@ static SimResult run_and_resume(uint64_t seed, int ranks, int n_runs, SimResult 
         SimOptions o = any_saving_cluster(seed + 100000 * (uint64_t)i);
         const SimSnapshot *from = before ? any_snapshot(before, seed) : NULL;
         o.ranks = ranks;
+        o.dense_push = dense_push;
         o.prefetch = ranks ? 0 : o.prefetch;
         o.stops = i + 1 < n_runs && seed % 2;
         o.epochs = 3;
@@ -69,7 +70,15 @@ static void async_runs_end_with_every_step_applied_once_from_any_snapshot(void *
     (void)state;
     SimResult sum = {0};
     for (uint64_t seed = first_seed(); seed < last_seed(2); seed++)
-        run_and_resume(seed, 0, 3, &sum);
+        run_and_resume(seed, 0, 0, 3, &sum);
+    expect_all_kinds(&sum);
+}
+
+static void groups_of_dense_gradients_are_applied_once_from_any_snapshot(void **state) {
+    (void)state;
+    SimResult sum = {0};
+    for (uint64_t seed = first_seed(); seed < last_seed(2); seed++)
+        run_and_resume(seed, 0, 2 + (int)(seed % 5), 3, &sum);
     expect_all_kinds(&sum);
 }
 
@@ -82,7 +91,7 @@ static void sync_ends_in_the_bits_of_the_run_that_was_never_interrupted(void **s
         SimResult want = sim_run(&alone);
         expect(&alone, &want, OK);
         for (uint64_t seed = first_seed(); seed < last_seed(4); seed++) {
-            SimResult r = run_and_resume(seed, RANKS[i], 3, &sum);
+            SimResult r = run_and_resume(seed, RANKS[i], 0, 3, &sum);
             if (r.rows != want.rows || r.metrics != want.metrics)
                 fail_msg("seed %llu, ranks %d: other bits than those of a run that was not interrupted",
                          (unsigned long long)seed, RANKS[i]);
@@ -112,6 +121,7 @@ int main(void) {
     assert(log_open("simulation", LOG_ERROR, NULL) == OK);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(async_runs_end_with_every_step_applied_once_from_any_snapshot),
+        cmocka_unit_test(groups_of_dense_gradients_are_applied_once_from_any_snapshot),
         cmocka_unit_test(sync_ends_in_the_bits_of_the_run_that_was_never_interrupted),
         cmocka_unit_test(async_with_one_worker_keeps_its_order_across_snapshots),
     };

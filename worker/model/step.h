@@ -21,6 +21,10 @@ void step_reset(Step *s);
 /* Names the rows of the batch (which lives in step_arena). Afterwards: */
 void step_begin(Step *s, const Batch *batch, bool is_training);
 const uint64_t *step_pull_keys(const Step *s, uint32_t *n_keys, size_t *n_values);
+/* The two parts of these keys in training, for who pulls the second one seldom: rows of the batch, of which there may be
+ * none, and the dense rows, which are the same for every batch of a domain. Their values lie in this order. */
+const uint64_t *step_sparse_keys(const Step *s, uint32_t *n_keys, size_t *n_values);
+const uint64_t *step_dense_keys(const Step *s, uint32_t *n_keys, size_t *n_values);
 real *step_values(Step *s); /* (n_values) to be filled with the pulled rows */
 
 /* Runs the model on step_values. Logits (B,N); NULL if the batch is empty. */
@@ -33,6 +37,8 @@ double step_regulariser(const Step *s); /* likewise */
 void step_backward(Step *s);
 const uint64_t *step_push_keys(const Step *s, uint32_t *n_keys, size_t *n_values);
 const real *step_grads(const Step *s); /* (n_values of step_push_keys) */
+/* Adds the dense gradients to sum (n_values of step_dense_keys) and takes them out of what is to be pushed. Once. */
+void step_move_dense(Step *s, real *sum);
 
 /* An intermediate result that the model named while it ran ("isa", "gpa"; model_api.h), or NULL. (rows, cols), valid
  * until the next step_reset. */

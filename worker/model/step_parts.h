@@ -47,6 +47,7 @@ struct Step {
     /* of the current batch */
     const Batch *batch;
     bool is_training;
+    bool has_moved_dense; /* out of keys and grads of the push */
     bool is_held; /* a scorer's: sparse tensors are whole, an id is its own index, and there is no loss */
     Lookup lookups[STEP_MAX_LOOKUPS];
     int n_lookups;

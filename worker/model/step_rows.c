@@ -147,6 +147,7 @@ void step_rows_begin(Step *s) {
     s->keys = arena_array(&s->arena, uint64_t, most + n_fixed);
     s->n_sparse = 0;
     s->n_sparse_values = 0;
+    s->has_moved_dense = false;
     for (int table = 0; table < s->schema->n_tables; table++)
         if (s->schema->tables[table].is_sparse && ids_of(s, s->schema->tables[table].first_tensor) > 0)
             collect_tensor(s, s->schema->tables[table].first_tensor);
@@ -183,14 +184,42 @@ const uint64_t *step_pull_keys(const Step *s, uint32_t *n_keys, size_t *n_values
     return s->keys;
 }
 
+const uint64_t *step_sparse_keys(const Step *s, uint32_t *n_keys, size_t *n_values) {
+    *n_keys = s->n_sparse;
+    *n_values = s->n_sparse_values;
+    return s->keys;
+}
+
+const uint64_t *step_dense_keys(const Step *s, uint32_t *n_keys, size_t *n_values) {
+    const DomainRows *d = &s->domains[s->batch->domain];
+    *n_keys = d->n_dense;
+    *n_values = (size_t)d->n_dense * SCHEMA_DENSE_WIDTH;
+    return d->keys;
+}
+
+void step_move_dense(Step *s, real *sum) {
+    uint32_t n_dense, n_rest = s->domains[s->batch->domain].n_ema + 1;
+    size_t n_values;
+    step_dense_keys(s, &n_dense, &n_values);
+    assert(!s->has_moved_dense);
+    real *grads = s->grads + s->n_sparse_values;
+    uint64_t *keys = s->keys + s->n_sparse;
+    for (size_t i = 0; i < n_values; i++)
+        sum[i] += grads[i];
+    memmove(grads, grads + n_values, (s->n_values - s->n_sparse_values - n_values) * sizeof *grads);
+    memmove(keys, keys + n_dense, n_rest * sizeof *keys);
+    s->has_moved_dense = true;
+}
+
 real *step_values(Step *s) {
     return s->values;
 }
 
 const uint64_t *step_push_keys(const Step *s, uint32_t *n_keys, size_t *n_values) {
     const DomainRows *d = &s->domains[s->batch->domain];
-    *n_keys = s->n_sparse + d->n_dense + d->n_ema + 1;
-    *n_values = s->n_values;
+    uint32_t n_dense = s->has_moved_dense ? 0 : d->n_dense;
+    *n_keys = s->n_sparse + n_dense + d->n_ema + 1;
+    *n_values = s->n_values - (size_t)(d->n_dense - n_dense) * SCHEMA_DENSE_WIDTH;
     return s->keys;
 }
 
