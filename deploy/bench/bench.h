@@ -68,6 +68,7 @@ double bench_cpu_s(void); /* CLOCK_THREAD_CPUTIME_ID */
 /* ---- the benchmarks, each in a file of its own */
 
 Err bench_step(const Config *config, const BenchOptions *options) MUST_CHECK;
+Err bench_gemm(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_snapshot(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_table(const Config *config, const BenchOptions *options) MUST_CHECK;
 Err bench_grow(const Config *config, const BenchOptions *options) MUST_CHECK;

@@ -23,6 +23,9 @@ static const Benchmark BENCHMARKS[] = {
     {"snapshot", bench_snapshot, "gib cuts dir",
      "Pushes as fast as it can while snapshots are written; prints how long a push waits at a cut, the rate of row "
      "updates meanwhile, and that of writing beside plain writing of as many bytes."},
+    {"gemm", bench_gemm, "batch seconds rounds history",
+     "Multiplies the matrices of a step of MAN at the widths of both reference configurations and at 100 and 200; "
+     "prints the rate forward, back to the input and back to the matrix beside that of one call of OpenBLAS for each."},
     {"link", bench_link, "rows seconds rounds",
      "Pulls and pushes rows through a server with adam's state over loopback, 4 requests under way; prints rows that "
      "were pulled and pushed per second beside the same bytes through ZeroMQ alone and the same rows through redis."},

@@ -141,22 +141,25 @@ static const Panel PORTABLE_PANELS[] = {
 
 /* ---- a product panel by panel ----------------------------------------------------------------------------------- */
 
-/* Columns for the panel, which is the widest if there are more: so many that the rest fill one. */
-static int panel_width(const Panel *panel, int left, int least) {
-    if (left <= panel->most)
-        return left;
-    return left - panel->most < least ? panel->most - least : panel->most;
+/* The narrowest that holds what is left; else the widest that leaves enough for another. */
+static const Panel *next_panel(const Panel *panels, int n_panels, int left) {
+    const Panel *panel = panels, *widest = panels + n_panels - 1;
+    if (left > widest->most) {
+        for (panel = widest; left - panel->most < panels->least;)
+            panel--;
+        return panel;
+    }
+    while (left < panel->least || left > panel->most)
+        panel++;
+    return panel;
 }
 
 static void multiply(const Product *p, const Panel *panels, int n_panels, bool is_sum) {
-    const Panel *widest = panels + n_panels - 1;
     const real *B = p->B;
     real *C = p->C;
     for (int left = p->N, width; left > 0; left -= width, B += width, C += width) {
-        const Panel *panel = panels;
-        while (panel < widest && (left < panel->least || left > panel->most))
-            panel++;
-        width = panel_width(panel, left, panels->least);
+        const Panel *panel = next_panel(panels, n_panels, left);
+        width = left < panel->most ? left : panel->most;
         (is_sum ? panel->sums : panel->rows)(p, B, C, width);
     }
 }
