@@ -87,6 +87,16 @@ static uint32_t draw_item(Rng *r) {
     return 1 + (uint32_t)(u * u * u * (MADE_UP_ITEMS - 1));
 }
 
+static uint32_t history_length(const BenchBatches *b, uint32_t T, Rng *r) {
+    if (b->mean_history >= T)
+        return T;
+    double goes_on = b->mean_history > 1 ? 1 - 1 / b->mean_history : 0;
+    uint32_t n = 1;
+    while (n < T && rng_uniform(r) < goes_on)
+        n++;
+    return n;
+}
+
 static void make_up(const BenchBatches *b, const Work *work, Arena *arena, Batch *out) {
     uint32_t B = (uint32_t)b->config->train.batch, N = (uint32_t)b->config->train.negatives + 1, P = 0;
     uint32_t T = (uint32_t)b->config->model.seq_len;
@@ -94,10 +104,7 @@ static void make_up(const BenchBatches *b, const Work *work, Arena *arena, Batch
     uint32_t *cand = arena_array(arena, uint32_t, B * N), longest = 0;
     Rng r = rng_stream(b->config->train.seed, RNG_TEST, work->epoch, (uint64_t)work->step * 2 + work->domain);
     for (uint32_t i = 0; i < B; i++) {
-        double goes_on = b->mean_history > 1 ? 1 - 1 / b->mean_history : 0;
-        uint32_t n = 1;
-        while (n < T && rng_uniform(&r) < goes_on)
-            n++;
+        uint32_t n = history_length(b, T, &r);
         offset[i] = P;
         longest = n > longest ? n : longest;
         for (uint32_t t = 0; t < n; t++)

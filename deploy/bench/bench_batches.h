@@ -10,7 +10,7 @@
 typedef struct BenchBatches BenchBatches;
 
 /* dir NULL: made up, with histories of mean_history on average (a geometric distribution cut at T, as real ratings
- * have) over 20,000 items, popular ones more often. Borrows config. */
+ * have; mean_history T or more: all T long) over 20,000 items, popular ones more often. Borrows config. */
 Err bench_batches_open(BenchBatches **out, const Config *config, const Model *model, const char *dir,
                        double mean_history) MUST_CHECK;
 void bench_batches_close(BenchBatches **b);

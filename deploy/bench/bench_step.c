@@ -1,4 +1,4 @@
-/* A step's phases, timed: make the batch and name its rows, pull, forward, backward, push. */
+/* A step's phases, timed: make the batch and name its rows, pull, forward, backward, push; then what it was at. */
 #include "deploy/bench/bench.h"
 
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "server/store/store.h"
 #include "worker/model/step.h"
 #include "worker/ops/gemm.h"
+#include "worker/ops/meter.h"
 
 #define PHASES(X) X(batch) X(lookup) X(pull) X(forward) X(backward) X(push)
 enum {
@@ -40,6 +41,10 @@ typedef struct Bench {
 } Bench;
 
 static const double DEFAULT_HISTORY = 10, DEFAULT_SECONDS = 5;
+
+static double seconds_of(const BenchOptions *o) {
+    return o->seconds > 0 ? o->seconds : DEFAULT_SECONDS;
+}
 
 static void add_tally(Tally *sum, const Tally *t) {
     for (int p = 0; p < N_PHASES; p++)
@@ -157,12 +162,72 @@ static void print_json(const Bench *b, const Tally *t) {
     puts("}");
 }
 
+/* ---- what a step is at ------------------------------------------------------------------------------------------ */
+
+enum { SHARE_GATHER = N_METER_KINDS, SHARE_OPTIMIZER, N_SHARES };
+static const char *const SHARE_NAMES[N_SHARES] = {
+    [METER_GEMM] = "gemm",         [METER_ATTENTION] = "attention", [METER_ELEMENTWISE] = "elementwise",
+    [METER_ROWS] = "rows",         [SHARE_GATHER] = "pull",         [SHARE_OPTIMIZER] = "optimizer",
+    [METER_OVERHEAD] = "overhead",
+};
+static const int SHARE_ORDER[N_SHARES] = {METER_GEMM,   METER_ATTENTION, METER_ELEMENTWISE, METER_ROWS,
+                                          SHARE_GATHER, SHARE_OPTIMIZER, METER_OVERHEAD};
+static const double MOST_OVERHEAD = 5; /* % */
+
+/* Seconds of each kind. Forward and backward by the operations' meter, with what is between the operations as overhead;
+ * so are making the batch, finding its distinct rows, and the loop. */
+static void split_time(const Tally *t, const Meter *m, double *seconds) {
+    double others = t->total_s;
+    memcpy(seconds, m->seconds, sizeof m->seconds);
+    seconds[SHARE_GATHER] = t->seconds[PHASE_pull];
+    seconds[SHARE_OPTIMIZER] = t->seconds[PHASE_push];
+    for (int i = 0; i < N_SHARES; i++)
+        others -= i == METER_OVERHEAD ? 0 : seconds[i];
+    seconds[METER_OVERHEAD] = others;
+}
+
+static void print_shares(const Tally *t, const double *seconds, bool is_json) {
+    if (is_json)
+        printf("{\"bench\": \"step_share\"");
+    else
+        printf("%-12s %10s %8s\n", "kind", "us per step", "share");
+    for (int i = 0; i < N_SHARES; i++) {
+        const char *name = SHARE_NAMES[SHARE_ORDER[i]];
+        double s = seconds[SHARE_ORDER[i]], us = s / (double)t->n_steps * 1e6, percent = 100 * s / t->total_s;
+        if (is_json)
+            printf(", \"%s_us\": %.2f, \"%s_percent\": %.2f", name, us, name, percent);
+        else
+            printf("%-12s %10.1f %7.1f%%\n", name, us, percent);
+    }
+    if (is_json)
+        puts("}");
+}
+
+/* In a run of its own: reading the clock at every product slows a step down by a few percent. */
+static Err measure_shares(Bench *b, const char *name) {
+    Tally tally = {0};
+    Meter meter;
+    double seconds[N_SHARES], overhead;
+    meter_use(&meter);
+    Err err = run_for(b, seconds_of(b->options), &tally);
+    meter_use(NULL);
+    if (err)
+        return err;
+    split_time(&tally, &meter, seconds);
+    print_shares(&tally, seconds, b->options->is_json);
+    overhead = 100 * seconds[METER_OVERHEAD] / tally.total_s;
+    const BenchCase c = {
+        .bench = "step_overhead", .name = name, .unit = "%", .target = MOST_OVERHEAD, .is_at_most = true};
+    const BenchResult result = {.rounds = 1, .ours = {overhead, overhead, overhead}};
+    return bench_report(&c, b->options, &result);
+}
+
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
 
 static Err our_side(void *ctx, double *rate) {
     Bench *b = ctx;
     Tally tally = {0};
-    Err err = run_for(b, b->options->seconds > 0 ? b->options->seconds : DEFAULT_SECONDS, &tally);
+    Err err = run_for(b, seconds_of(b->options), &tally);
     *rate = (double)tally.n_instances / tally.total_s;
     add_tally(&b->all, &tally);
     return err;
@@ -184,9 +249,10 @@ static Err measure(Bench *b) {
                          .theirs = b->options->yardstick ? yardstick_side : NULL,
                          .ctx = b};
     Err err = bench_compare(&c, b->options, NULL);
-    if (!err)
-        (b->options->is_json ? print_json : print_table)(b, &b->all);
-    return err;
+    if (err)
+        return err;
+    (b->options->is_json ? print_json : print_table)(b, &b->all);
+    return measure_shares(b, name);
 }
 
 Err bench_step(const Config *config, const BenchOptions *options) {

@@ -13,12 +13,22 @@ step() {
         [[ "$output" =~ $phase\ +[0-9.]+ ]]
     done
     [[ "$output" =~ [1-9][0-9]*\ instances/s ]]
+    for kind in gemm attention elementwise rows pull optimizer overhead; do
+        [[ "$output" =~ $kind\ +[0-9.]+\ +[0-9.]+% ]]
+    done
+}
+
+@test "bench step fills made-up histories where asked" {
+    run step --history 20 --batch 3
+    [ "$status" -eq 0 ]
+    [[ "$output" =~ "batch 3, mean history 20.0" ]]
 }
 
 @test "bench step --json prints one object with the same figures" {
     run step --json --batch 7
     [ "$status" -eq 0 ]
-    [ "${#lines[@]}" -eq 2 ]
+    [ "${#lines[@]}" -eq 4 ]
+    [[ "$output" =~ \"gemm_percent\":\ [1-9] ]]
     [[ "$output" =~ \"batch\":\ 7, ]]
     [[ "$output" =~ \"instances_per_s\":\ [1-9] ]]
     [[ "$output" =~ \"backward_us\":\ [0-9.]+ ]]
@@ -46,7 +56,7 @@ step() {
     csv=$BATS_TEST_TMPDIR/results.csv
     step --csv "$csv" --yardstick 'echo "speed 10 instances/s"'
     step --csv "$csv" --batch 7
-    [ "$(wc -l <"$csv")" -eq 3 ]
+    [ "$(wc -l <"$csv")" -eq 5 ] # head, rate and overhead twice
     [ "$(awk -F, '{ print NF }' "$csv" | sort -u)" -eq 18 ]
     grep -q '^-,step,man D [0-9]* T [0-9]* batch 7,instances/s,' "$csv"
     run step --csv /nonexistent/results.csv

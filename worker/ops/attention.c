@@ -13,6 +13,7 @@
 
 #include <assert.h>
 
+#include "worker/ops/meter.h"
 #include "worker/ops/weights.h"
 
 enum { KEPT_LONGEST = 64 };
@@ -170,6 +171,7 @@ static void choose_sequence(Head *h, const AttentionOp *op, int i) {
 
 static void forward(Tape *t, AttentionOp *op) {
     size_t n = 0;
+    meter_enter(METER_ATTENTION);
     for (int i = 0; i < op->segments.n; i++)
         n += weights_size(op, segment_length(&op->segments, i));
     if (op->y->dx && op->segments.longest <= KEPT_LONGEST)
@@ -186,6 +188,7 @@ static void backward(void *self) {
     AttentionOp *op = self;
     if (!op->q->dx && !op->x->dx)
         return;
+    meter_enter(METER_ATTENTION);
     Head h = make_head(op, op->arena);
     h.adds_dq = op->q->dx && (op->is_causal ? var_beta(op->q) != 0 : var_grad(op->q) != NULL);
     h.adds_dx = op->x->dx && var_beta(op->x) != 0;

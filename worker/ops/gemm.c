@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "worker/ops/lanes.h"
+#include "worker/ops/meter.h"
 #include "worker/ops/product.h"
 
 #ifdef MANGROVE_DOUBLE
@@ -68,7 +69,8 @@ static void transpose(int N, int K, const real *restrict B, int ldb, real *restr
             T[k * N + n] = B[(size_t)n * (size_t)ldb + (size_t)k];
 }
 
-void gemm_nn(int M, int N, int K, const real *A, int lda, const real *B, int ldb, real beta, real *C, int ldc) {
+static void multiply_nn(int M, int N, int K, const real *A, int lda, const real *B, int ldb, real beta, real *C,
+                        int ldc) {
     if (is_empty(M, N, K))
         return;
     if (is_narrow(K, N))
@@ -77,7 +79,8 @@ void gemm_nn(int M, int N, int K, const real *A, int lda, const real *B, int ldb
         CBLAS_GEMM(CblasRowMajor, CblasNoTrans, CblasNoTrans, M, N, K, 1, A, lda, B, ldb, beta, C, ldc);
 }
 
-void gemm_nt(int M, int N, int K, const real *A, int lda, const real *B, int ldb, real beta, real *C, int ldc) {
+static void multiply_nt(int M, int N, int K, const real *A, int lda, const real *B, int ldb, real beta, real *C,
+                        int ldc) {
     if (is_empty(M, N, K))
         return;
     if (!is_narrow(K, N)) {
@@ -92,7 +95,8 @@ void gemm_nt(int M, int N, int K, const real *A, int lda, const real *B, int ldb
     }
 }
 
-void gemm_tn(int M, int N, int K, const real *A, int lda, const real *B, int ldb, real beta, real *C, int ldc) {
+static void multiply_tn(int M, int N, int K, const real *A, int lda, const real *B, int ldb, real beta, real *C,
+                        int ldc) {
     if (is_empty(M, N, K))
         return;
     if (!is_narrow(M, N)) {
@@ -105,6 +109,24 @@ void gemm_tn(int M, int N, int K, const real *A, int lda, const real *B, int ldb
         int rows = K - k < PIECE_ROWS ? K - k : PIECE_ROWS;
         kernel->sums(&(Product){M, N, rows, k || beta != 0, a, b, C, lda, ldb, ldc});
     }
+}
+
+void gemm_nn(int M, int N, int K, const real *A, int lda, const real *B, int ldb, real beta, real *C, int ldc) {
+    MeterKind before = meter_enter(METER_GEMM);
+    multiply_nn(M, N, K, A, lda, B, ldb, beta, C, ldc);
+    meter_enter(before);
+}
+
+void gemm_nt(int M, int N, int K, const real *A, int lda, const real *B, int ldb, real beta, real *C, int ldc) {
+    MeterKind before = meter_enter(METER_GEMM);
+    multiply_nt(M, N, K, A, lda, B, ldb, beta, C, ldc);
+    meter_enter(before);
+}
+
+void gemm_tn(int M, int N, int K, const real *A, int lda, const real *B, int ldb, real beta, real *C, int ldc) {
+    MeterKind before = meter_enter(METER_GEMM);
+    multiply_tn(M, N, K, A, lda, B, ldb, beta, C, ldc);
+    meter_enter(before);
 }
 
 void gemm_use_one_thread(void) {

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "worker/ops/meter.h"
 #include "worker/ops/vmath.h"
 
 /* ---- gather ---------------------------------------------------------------------------------------------------- */
@@ -17,6 +18,7 @@ typedef struct GatherOp {
 static void gather_backward(void *self) {
     GatherOp *op = self;
     size_t D = (size_t)op->y->cols;
+    meter_enter(METER_ROWS);
     real *dtable = var_grad(op->table);
     for (int i = 0; i < op->y->rows; i++)
         vec_add(dtable + op->index[i] * D, op->y->dx + (size_t)i * D, D);
@@ -25,6 +27,7 @@ static void gather_backward(void *self) {
 Var *op_gather(Tape *t, Var *table, const uint32_t *index, int n) {
     size_t D = (size_t)table->cols;
     Var *y = tape_var(t, n, table->cols, table->dx);
+    meter_enter(METER_ROWS);
     for (int i = 0; i < n; i++)
         memcpy(y->x + (size_t)i * D, table->x + index[i] * D, D * sizeof(real));
     GatherOp *op = tape_record(t, sizeof *op, gather_backward, y);
@@ -35,6 +38,7 @@ Var *op_gather(Tape *t, Var *table, const uint32_t *index, int n) {
 
 static void embed_backward(void *self) {
     GatherOp *op = self;
+    meter_enter(METER_ROWS);
     if (op->table->dx)
         gather_backward(self);
     if (!op->position->dx)
@@ -49,6 +53,7 @@ Var *op_embed(Tape *t, Var *table, const uint32_t *index, Var *position, const S
     size_t D = (size_t)table->cols;
     assert(s->longest <= position->rows && position->cols == table->cols);
     Var *y = tape_var(t, (int)s->offset[s->n], table->cols, table->dx || position->dx);
+    meter_enter(METER_ROWS);
     for (int i = 0; i < y->rows; i++)
         memcpy(y->x + (size_t)i * D, table->x + index[i] * D, D * sizeof(real));
     for (int i = 0; i < s->n; i++)

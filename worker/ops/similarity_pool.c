@@ -4,6 +4,7 @@
  *   dW = dY K^T,  df = W (dW - dY . Y),  dK = W^T dY */
 #include <assert.h>
 
+#include "worker/ops/meter.h"
 #include "worker/ops/similarity.h"
 #include "worker/ops/weights.h"
 
@@ -106,6 +107,7 @@ static void choose_instance(Pool *p, const PairPoolOp *op, int i) {
 
 static void backward(void *self) {
     PairPoolOp *op = self;
+    meter_enter(METER_ATTENTION);
     size_t ks = (size_t)fill_lanes(op->segments.longest), D = (size_t)op->k->cols;
     Pool p = {.T = arena_zeros(op->arena, real, D * ks), .dW = arena_zeros(op->arena, real, BLOCK * ks)};
     p.adds_f = var_beta(op->f) != 0;
@@ -121,6 +123,7 @@ Var *op_pair_pool(Tape *t, Var *f, Var *k, const Segments *s, int N) {
     Var *y = tape_var(t, s->n * N, k->cols, f->dx || k->dx);
     PairPoolOp now = {.arena = t->arena, .f = f, .k = k, .y = y, .segments = *s, .N = N};
     size_t n = 0;
+    meter_enter(METER_ATTENTION);
     for (int i = 0; i < s->n; i++)
         n += weights_size(N, segment_length(s, i));
     now.weights = arena_array(t->arena, real, n);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "worker/ops/meter.h"
 #include "worker/ops/vmath.h"
 
 void tape_init(Tape *t, Arena *arena, bool is_recording) {
@@ -11,8 +12,11 @@ void tape_init(Tape *t, Arena *arena, bool is_recording) {
 
 void tape_backward(Tape *t) {
     for (Record *r = t->last; r; r = r->before) {
-        if (!r->y || !r->y->is_fresh)
-            r->backward(r);
+        if (r->y && r->y->is_fresh)
+            continue;
+        meter_enter(METER_ELEMENTWISE);
+        r->backward(r);
+        meter_enter(METER_OVERHEAD);
     }
 }
 
@@ -29,6 +33,7 @@ Var *tape_var(Tape *t, int rows, int cols, bool needs_grad) {
         v->dx = arena_array(t->arena, real, n);
         v->is_fresh = true;
     }
+    meter_enter(METER_ELEMENTWISE); /* its operation begins, and ends with tape_record() */
     return v;
 }
 
@@ -41,6 +46,7 @@ static void *push_record(Tape *t, size_t bytes, void (*backward)(void *op), Var 
 }
 
 void *tape_record(Tape *t, size_t bytes, void (*backward)(void *op), Var *y) {
+    meter_enter(METER_OVERHEAD);
     return y->dx ? push_record(t, bytes, backward, y) : NULL;
 }
 
