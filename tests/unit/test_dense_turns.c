@@ -2,6 +2,8 @@
 /* Dense rows that travel now and then: what is pulled, summed and pushed, against a training in which they travel with
  * every batch. The learning rate is so small that no value changes; so every gradient is the same in both, to the bit.
  */
+#include <math.h>
+
 #include "tests/unit/trainer_fixture.h"
 
 #include "deploy/local_client.c" /* the program's own file: no library holds deploy/ */
@@ -26,7 +28,10 @@ static bool is_dense(const Recorder *r, uint64_t key) {
 static Err record_pull_start(void *self, Exchange *x) {
     Recorder *r = self;
     r->n_fetches += x->n_keys && is_dense(r, x->keys[x->n_keys - 1]);
-    return r->inner.pull_start(r->inner.self, x);
+    Err err = r->inner.pull_start(r->inner.self, x);
+    for (size_t i = 0; x->is_applied && i < x->n_values; i++)
+        x->values[i] = NAN; /* undefined: nobody may use them */
+    return err;
 }
 
 static Err record_pull_wait(void *self, Exchange *x) {
@@ -125,13 +130,16 @@ static bool lease(Recorder *r, Part part, uint64_t stop_after) {
     return result.is_done;
 }
 
-static void train_all(Recorder *r, uint64_t stop_after) {
+/* With stop_after each part is begun by a worker that loses it, and done by another. */
+static void train_all(Recorder *r, const Dataset *data, uint64_t stop_after) {
     uint32_t n = geometry_parts(&r->run->geometry);
     Part *order = must_alloc(n * sizeof *order);
     geometry_part_order(&r->run->geometry, r->run->config.train.seed, 1, order);
     for (uint32_t i = 0; i < n; i++) {
-        if (stop_after)
+        if (stop_after) {
             lease(r, order[i], stop_after);
+            run_new_trainer(r->run, data);
+        }
         assert_true(lease(r, order[i], 0));
     }
     free(order);
@@ -143,11 +151,11 @@ static void a_group_sums_what_its_steps_would_push_however_often_values_are_fetc
     static const int CASES[][3] = {{1, 5, 0}, {4, 1, 0}, {3, 3, 1}, {8, 8, 0}, {7, 2, 1}, {1000, 1000, 1}};
     Dataset *data = random_dataset(*state, SPLIT_BY_QUANTILE);
     Recorder *plain = recorder_open(data, 1, 1, 0);
-    train_all(plain, 0);
+    train_all(plain, data, 0);
     assert_int_equal(plain->n_fetches, run_steps(plain->run, DOMAIN_A) + run_steps(plain->run, DOMAIN_B));
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         Recorder *r = recorder_open(data, CASES[i][0], CASES[i][1], CASES[i][2]);
-        train_all(r, 0);
+        train_all(r, data, 0);
         expect_sums(r, plain);
         uint64_t n_parts = geometry_parts(&r->run->geometry), n = (uint64_t)CASES[i][0];
         assert_true(r->n_fetches <= plain->n_fetches / n + N_DOMAINS * n_parts);
@@ -161,11 +169,11 @@ static void a_group_sums_what_its_steps_would_push_however_often_values_are_fetc
 static void a_lease_taken_back_within_groups_leaves_them_whole_to_the_next_holder(void **state) {
     Dataset *data = random_dataset(*state, SPLIT_BY_QUANTILE);
     Recorder *plain = recorder_open(data, 1, 1, 0);
-    train_all(plain, 0);
+    train_all(plain, data, 0);
     for (uint64_t stop_after = 1; stop_after < 8; stop_after++)
         for (int prefetch = 0; prefetch < 2; prefetch++) {
             Recorder *r = recorder_open(data, 3, 4, prefetch);
-            train_all(r, stop_after);
+            train_all(r, data, stop_after);
             expect_sums(r, plain);
             assert_int_equal(store_stats(r->run->store).t[DOMAIN_A], run_steps(r->run, DOMAIN_A));
             recorder_close(r);

@@ -86,6 +86,20 @@ static inline Config small_config(Consistency consistency, int ranks, int batch)
     return c;
 }
 
+/* Another worker: it remembers nothing of what the one before has done. */
+static inline void run_new_trainer(Run *r, const Dataset *data) {
+    trainer_close(&r->trainer);
+    TrainerEnv env = {.ctx = r,
+                      .client = {.self = r,
+                                 .pull_start = run_pull_start,
+                                 .pull_wait = run_pull_wait,
+                                 .push = run_push,
+                                 .flush = run_flush},
+                      .stepped = run_stepped,
+                      .scored = run_scored};
+    trainer_open(&r->trainer, data, &r->geometry, &r->config, &r->schema, model_find(r->config.model.name), &env);
+}
+
 static inline Run *run_open(const Dataset *data, const Config *config) {
     Run *r = must_calloc(1, sizeof *r);
     const DataInfo *info = dataset_info(data);
@@ -97,15 +111,7 @@ static inline Run *run_open(const Dataset *data, const Config *config) {
     assert_int_equal(model_schema(&r->config, info->n_items, info->n_users, &r->schema), OK);
     assert_int_equal(store_open(&r->store, &r->schema, &r->config.optimizer, r->config.train.seed, ranks), OK);
     r->inner = local_client(r->store);
-    TrainerEnv env = {.ctx = r,
-                      .client = {.self = r,
-                                 .pull_start = run_pull_start,
-                                 .pull_wait = run_pull_wait,
-                                 .push = run_push,
-                                 .flush = run_flush},
-                      .stepped = run_stepped,
-                      .scored = run_scored};
-    trainer_open(&r->trainer, data, &r->geometry, &r->config, &r->schema, model_find(r->config.model.name), &env);
+    run_new_trainer(r, data);
     return r;
 }
 
