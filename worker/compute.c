@@ -301,7 +301,11 @@ MemberStats compute_stats(Compute *c) {
 bool compute_next_request(Compute *c, uint32_t *server, Message *out, uint64_t now_ms) {
     lock(c);
     bool is_taken = remote_next(c->remote, server, out, now_ms);
-    unlock_and_wake(c); /* a queue may have become shorter */
+    const char *unused;
+    if (is_taken || remote_failure(c->remote, &unused)) /* a queue has become shorter, or all is over */
+        unlock_and_wake(c);
+    else
+        unlock(c);
     return is_taken;
 }
 
@@ -312,8 +316,9 @@ bool compute_next_scores(Compute *c, Message *out) {
         message_move(out, &c->scores[c->first_scores]);
         c->first_scores = (c->first_scores + 1) % SCORES;
         c->n_scores--;
+        pthread_cond_broadcast(&c->changed);
     }
-    unlock_and_wake(c);
+    unlock(c);
     return is_taken;
 }
 

@@ -175,3 +175,19 @@ Err bench_report(const BenchCase *c, const BenchOptions *options, const BenchRes
     fflush(stdout);
     return options->csv ? append_row(c, result, options->csv) : OK;
 }
+
+Err bench_report_rounds(const BenchCase *c, const BenchOptions *options, const double *ours, const double *theirs,
+                        int rounds) {
+    size_t n = (size_t)rounds;
+    double *x = must_calloc(3 * n, sizeof *x);
+    memcpy(x, ours, n * sizeof *x);
+    memcpy(x + n, theirs, n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[2 * n + i] = ours[i] / theirs[i];
+    BenchResult result = {.rounds = rounds,
+                          .ours = bench_spread(x, rounds),
+                          .theirs = bench_spread(x + n, rounds),
+                          .ratio = bench_spread(x + 2 * n, rounds)};
+    free(x);
+    return bench_report(c, options, &result);
+}

@@ -56,6 +56,9 @@ Err bench_compare(const BenchCase *c, const BenchOptions *options, BenchResult *
 /* Reports what was measured otherwise: a line of the table or a JSON object, and a row in options->csv. The table's
  * head is printed before the first one of the process. ERR_IO: the file cannot be written. */
 Err bench_report(const BenchCase *c, const BenchOptions *options, const BenchResult *result) MUST_CHECK;
+/* The same of the values of rounds, which it keeps as they are. */
+Err bench_report_rounds(const BenchCase *c, const BenchOptions *options, const double *ours, const double *theirs,
+                        int rounds) MUST_CHECK;
 /* Median, least and most of n > 0 values, which it sorts. */
 BenchSpread bench_spread(double *values, int n);
 

@@ -1,6 +1,7 @@
 /* Starts the roles, asks the scheduler every few milliseconds how far they are, and kills them. */
 #include "deploy/bench/bench_cluster.h"
 
+#include <glob.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -51,16 +52,23 @@ double bench_process_cpu_s(pid_t pid) {
 }
 
 /* The first number of schedstat is in nanoseconds. */
-double bench_main_thread_cpu_s(pid_t pid) {
-    char path[64];
-    unsigned long long ns = 0;
-    snprintf(path, sizeof path, "/proc/%d/task/%d/schedstat", (int)pid, (int)pid);
-    FILE *f = fopen(path, "re");
-    if (!f || fscanf(f, "%llu", &ns) != 1)
-        ns = 0;
-    if (f)
-        fclose(f);
-    return (double)ns * 1e-9;
+double bench_busiest_thread_cpu_s(pid_t pid) {
+    char pattern[64];
+    unsigned long long most = 0;
+    glob_t tasks;
+    snprintf(pattern, sizeof pattern, "/proc/%d/task/*/schedstat", (int)pid);
+    if (glob(pattern, GLOB_NOSORT, NULL, &tasks))
+        return 0;
+    for (size_t i = 0; i < tasks.gl_pathc; i++) {
+        unsigned long long ns;
+        FILE *f = fopen(tasks.gl_pathv[i], "re");
+        if (f && fscanf(f, "%llu", &ns) == 1 && ns > most)
+            most = ns;
+        if (f)
+            fclose(f);
+    }
+    globfree(&tasks);
+    return (double)most * 1e-9;
 }
 
 static int role_of(const Child *c) {
@@ -71,7 +79,7 @@ static void read_processes(const Run *r, Reading *out) {
     for (int i = 0; i < r->supervisor.n_children; i++) {
         const Child *c = &r->supervisor.children[i];
         out->costs[role_of(c)].cpu_s += bench_process_cpu_s(c->pid);
-        out->costs[role_of(c)].loop_cpu_s += bench_main_thread_cpu_s(c->pid);
+        out->costs[role_of(c)].thread_cpu_s += bench_busiest_thread_cpu_s(c->pid);
     }
 }
 
@@ -176,7 +184,7 @@ static void add_interval(Reading *sum, const Reading *from, const Reading *to) {
         BenchCost *s = &sum->costs[i];
         const BenchCost *a = &from->costs[i], *b = &to->costs[i];
         s->cpu_s += b->cpu_s - a->cpu_s;
-        s->loop_cpu_s += b->loop_cpu_s - a->loop_cpu_s;
+        s->thread_cpu_s += b->thread_cpu_s - a->thread_cpu_s;
         s->sent_bytes += b->sent_bytes - a->sent_bytes;
         s->received_bytes += b->received_bytes - a->received_bytes;
     }
@@ -264,7 +272,7 @@ static Err measure(Run *r) {
 static BenchCost per_instance(const Run *r, int role) {
     BenchCost c = r->sum.costs[role];
     double n = (double)r->sum.n_instances;
-    return (BenchCost){c.cpu_s / n, c.loop_cpu_s / n, c.sent_bytes / n, c.received_bytes / n};
+    return (BenchCost){c.cpu_s / n, c.thread_cpu_s / n, c.sent_bytes / n, c.received_bytes / n};
 }
 
 static void close_run(Run *r) {

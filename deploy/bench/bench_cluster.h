@@ -23,7 +23,7 @@ void bench_room_close(BenchRoom *room); /* removes the directory; of a zeroed st
 
 /* Of all processes of the role together, per instance trained. */
 typedef struct BenchCost {
-    double cpu_s, loop_cpu_s; /* loop_cpu_s: of the main thread, which is the event loop's, alone */
+    double cpu_s, thread_cpu_s; /* thread_cpu_s: of the busiest thread of each process alone */
     double sent_bytes, received_bytes;
 } BenchCost;
 
@@ -35,11 +35,12 @@ typedef struct BenchRates {
 /* Trains with config's cluster.servers and cluster.workers, in async, for seconds after a warm-up of half as long. */
 Err bench_cluster_run(const Config *config, const BenchRoom *room, double seconds, BenchRates *out) MUST_CHECK;
 
-/* The same trainer with the tables in this process: instances a second. */
-Err bench_local_run(const Config *config, const BenchRoom *room, double seconds, double *instances_per_s) MUST_CHECK;
+/* The same trainer with the tables in this process. cpu_s: per instance. */
+Err bench_local_run(const Config *config, const BenchRoom *room, double seconds, double *instances_per_s,
+                    double *cpu_s) MUST_CHECK;
 
-/* Processor time of another process so far: of all its threads, and of its main thread alone. 0 if it has ended. */
+/* Processor time of another process so far: of all its threads, and of the busiest one alone. 0 if it has ended. */
 double bench_process_cpu_s(pid_t pid);
-double bench_main_thread_cpu_s(pid_t pid);
+double bench_busiest_thread_cpu_s(pid_t pid);
 
 #endif

@@ -17,6 +17,7 @@ typedef struct Local {
     Assignment epoch;                       /* every step of one */
     uint64_t n_before;                      /* instances of earlier epochs */
     uint64_t n_begin, n_end;                /* instances at begin_s and when time was up */
+    double begin_cpu_s, cpu_s;              /* of this thread; cpu_s: between begin_s and end_s */
     double warm_s, begin_s, end_s, seconds; /* begin_s 0: still warming up until warm_s */
 } Local;
 
@@ -26,9 +27,11 @@ static bool stepped(void *ctx, const Assignment *a, uint64_t n_steps, uint64_t n
     double now_s = bench_now_s();
     if (l->begin_s == 0 && now_s >= l->warm_s) {
         l->begin_s = now_s;
+        l->begin_cpu_s = bench_cpu_s();
         l->n_begin = l->n_before + n_instances;
     } else if (l->begin_s > 0 && now_s >= l->begin_s + l->seconds) {
         l->end_s = now_s;
+        l->cpu_s = bench_cpu_s() - l->begin_cpu_s;
         l->n_end = l->n_before + n_instances;
     }
     return l->end_s == 0;
@@ -89,7 +92,8 @@ static void deal_epoch(Local *l, uint64_t seed, uint32_t epoch) {
     store_open_epoch(l->store, epoch, n_steps);
 }
 
-Err bench_local_run(const Config *config, const BenchRoom *room, double seconds, double *instances_per_s) {
+Err bench_local_run(const Config *config, const BenchRoom *room, double seconds, double *instances_per_s,
+                    double *cpu_s) {
     Local l = {.seconds = seconds};
     Config async = *config;
     async.train.consistency = CONSISTENCY_ASYNC;
@@ -101,6 +105,7 @@ Err bench_local_run(const Config *config, const BenchRoom *room, double seconds,
         err = trainer_run(l.trainer, &l.epoch, &result);
         l.n_before += result.n_instances;
     }
+    *cpu_s = err ? 0 : l.cpu_s / (double)(l.n_end - l.n_begin);
     if (!err)
         *instances_per_s = (double)(l.n_end - l.n_begin) / (l.end_s - l.begin_s);
     close_local(&l);

@@ -52,7 +52,7 @@ static Err measure_step(ModelRun *r, const BenchRoom *room, ModelStep *m) {
         return err;
     const BenchCost *server = &rates.server;
     m->step_s = m->batch / rates.instances_per_s;
-    m->server_s = m->batch * fmax(server->loop_cpu_s, server->cpu_s - server->loop_cpu_s);
+    m->server_s = m->batch * server->thread_cpu_s;
     m->machine_cpu_s = rates.scheduler.cpu_s + server->cpu_s + rates.worker.cpu_s;
     return measure_waiting(r, room, m);
 }

@@ -45,20 +45,8 @@ static Err measure_round(Scale *s, int round) {
     return err;
 }
 
-/* Reports two rows of values, which it keeps as they are, and their ratios. */
 static Err report(const Scale *s, const BenchCase *c, const double *ours, const double *theirs) {
-    size_t n = (size_t)s->rounds;
-    double *x = must_calloc(3 * n, sizeof *x);
-    memcpy(x, ours, n * sizeof *x);
-    memcpy(x + n, theirs, n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[2 * n + i] = ours[i] / theirs[i];
-    BenchResult result = {.rounds = s->rounds,
-                          .ours = bench_spread(x, s->rounds),
-                          .theirs = bench_spread(x + n, s->rounds),
-                          .ratio = bench_spread(x + 2 * n, s->rounds)};
-    free(x);
-    return bench_report(c, s->options, &result);
+    return bench_report_rounds(c, s->options, ours, theirs, s->rounds);
 }
 
 /* 2/(1 + sigma): two cores, of which server and scheduler take a share of every instance. */
@@ -93,7 +81,7 @@ static Err report_workers(const Scale *s) {
 static Err report_waiting(const Scale *s, int n, const BenchWaitingRates *r, double of_one) {
     char name[96];
     double linear = n * of_one, ratio = r->instances_per_s / linear;
-    snprintf(name, sizeof name, "%d waiting: server %.0f%% us %.0f%%", n, 100 * r->server_loop_cpu_s,
+    snprintf(name, sizeof name, "%d waiting: server %.0f%% us %.0f%%", n, 100 * r->server_thread_cpu_s,
              100 * r->clients_cpu_s);
     const BenchCase c = {.bench = "scale", .name = name, .unit = "instances/s", .yardstick = "as often as 1 waiting"};
     const BenchResult result = {.rounds = 1,

@@ -14,8 +14,8 @@ typedef struct BenchWaiting BenchWaiting;
 
 typedef struct BenchWaitingRates {
     double instances_per_s;
-    double server_cpu_s, server_loop_cpu_s; /* of each second: all threads, and the event loop's alone */
-    double clients_cpu_s;                   /* likewise, of this process's loop thread */
+    double server_cpu_s, server_thread_cpu_s; /* of each second: all threads, and the busiest alone */
+    double clients_cpu_s;                     /* likewise, of this process's loop thread */
 } BenchWaitingRates;
 
 /* Starts the server and computes a few batches, to have their keys and gradients; step_s: how long one took. */

@@ -31,9 +31,10 @@ bench_model() {
 @test "bench train compares a cluster with local tables" {
     run --separate-stderr bench train --seconds 0.1
     [ "$status" -eq 0 ] || { echo "$stderr"; false; }
-    [ "${#lines[@]}" -eq 1 ]
+    [ "${#lines[@]}" -eq 2 ]
     every <<<"$output"
-    [ "$(facts bench yardstick_is <<<"$output")" = "train the same worker with local tables" ]
+    [ "$(facts bench yardstick_is <<<"${lines[0]}")" = "train the same worker with local tables" ]
+    [[ "${lines[1]}" == *"by CPU time"* ]]
 }
 
 @test "bench scale reports sigma, two workers, the command and 1 to 64 waiting workers" {
