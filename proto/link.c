@@ -1,9 +1,10 @@
 /* The link.
  *
  * DESIGN. ZeroMQ's descriptor is edge-triggered and any call on the socket may eat the edge, so it is never trusted:
- * the poll callback does nothing, it only wakes the loop. Before every sleep `prepare` reads ZMQ_EVENTS, after all
- * sends of the turn, and starts `idle`, which keeps the loop from sleeping, if there is something to read. After the
- * sleep `check` receives within a budget. What a budget leaves is found by the next `prepare`.
+ * the poll callback only notes that it came. Before every sleep `prepare` reads ZMQ_EVENTS, after all sends of the
+ * turn, and starts `idle`, which keeps the loop from sleeping, if there is something to read. After the sleep `check`
+ * receives within a budget; what that leaves is found by the next `prepare`. A look costs system calls: a socket that
+ * had nothing and was not touched since (is_drained) still has its edge and is not looked at.
  *
  * POLLOUT of a ROUTER means that some peer is writable, not which, and it stays set while another is blocked. So it is
  * not looked at: each blocked peer is tried once after each reading of ZMQ_EVENTS (which is when ZeroMQ learns what its
@@ -48,6 +49,7 @@ struct Link {
     Quarantine dropped;
     char endpoint[ENDPOINT_BYTES];
     Message incoming;
+    bool is_drained, is_ready; /* see above; there was an event, or something to read, since the last check */
     uv_poll_t poll;
     uv_prepare_t prepare;
     uv_check_t check;
@@ -85,6 +87,7 @@ static void report_dropped(Link *l) {
 static Err send_now(Link *l, uint64_t peer, const Message *m) {
     uint8_t first[FIRST_FRAME_BYTES];
     size_t first_bytes = message_encode(m, first);
+    l->is_drained = false;
     int error = l->is_router ? network_send_id(l->socket, peer) : 0;
     if (!error)
         error = network_send_copy(l->socket, first, first_bytes, m->n_frames > 0);
@@ -177,21 +180,6 @@ static Err take_header(Link *l, Intake *in, const Frame *part) {
     return OK;
 }
 
-static Err take_frame(Link *l, const Frame *part) {
-    Message *m = &l->incoming;
-    const char *name = message_type_name(m->type);
-    if (m->n_frames == MESSAGE_MAX_FRAMES)
-        return err_fail(ERR_PROTOCOL, "%s: over %d frames", name, MESSAGE_MAX_FRAMES);
-    if (part->size_bytes > MESSAGE_FRAME_BYTES)
-        return err_fail(ERR_PROTOCOL, "%s: a frame has %zu bytes, the limit is %d", name, part->size_bytes,
-                        MESSAGE_FRAME_BYTES);
-    if (message_frame_bytes(m) + part->size_bytes > MESSAGE_MAX_BYTES)
-        return err_fail(ERR_PROTOCOL, "%s: the frames have over %d bytes", name, MESSAGE_MAX_BYTES);
-    buffer_ref(part->buffer);
-    m->frames[m->n_frames++] = *part;
-    return OK;
-}
-
 static Err take_part(Link *l, Intake *in, const Frame *part) {
     Err err = OK;
     if (in->n_parts == 0)
@@ -199,7 +187,7 @@ static Err take_part(Link *l, Intake *in, const Frame *part) {
     else if (in->n_parts == 1)
         err = take_header(l, in, part);
     else
-        err = take_frame(l, part);
+        err = message_take_frame(&l->incoming, part);
     in->n_parts++;
     in->n_bytes += part->size_bytes;
     in->is_ignored = quarantine_has(&l->dropped, in->peer);
@@ -239,8 +227,9 @@ static bool receive_one(Link *l) {
 
 /* ---- turns of the loop ------------------------------------------------------------------------------------------- */
 
-static void wake_only(uv_poll_t *uv, int status, int events) {
-    (void)uv, (void)status, (void)events;
+static void on_event(uv_poll_t *uv, int status, int events) {
+    (void)status, (void)events;
+    ((Link *)uv->data)->is_ready = true;
 }
 
 static void stay_awake(uv_idle_t *uv) {
@@ -251,16 +240,22 @@ static void wake_to_retry(uv_timer_t *uv) {
     (void)uv;
 }
 
+static bool look(Link *l) {
+    bool is_readable = network_is_readable(l->socket);
+    l->is_drained = !is_readable;
+    return is_readable;
+}
+
 static void on_prepare(uv_prepare_t *uv) {
     Link *l = uv->data;
-    bool is_readable = network_is_readable(l->socket);
+    bool is_readable = (l->blocked || !l->is_drained) && look(l);
     while (l->blocked && send_blocked(l))
-        is_readable = network_is_readable(l->socket);
-    if (l->blocked) { /* the attempts may have eaten an edge */
-        is_readable = network_is_readable(l->socket);
-        if (!uv_is_active((uv_handle_t *)&l->retry))
-            uv_timer_start(&l->retry, wake_to_retry, RETRY_MS, 0);
-    }
+        is_readable = look(l);
+    if (!is_readable && !l->is_drained) /* the attempts may have eaten an edge */
+        is_readable = look(l);
+    if (l->blocked && !uv_is_active((uv_handle_t *)&l->retry))
+        uv_timer_start(&l->retry, wake_to_retry, RETRY_MS, 0);
+    l->is_ready |= is_readable;
     if (is_readable || quarantine_news(&l->dropped))
         uv_idle_start(&l->idle, stay_awake);
 }
@@ -268,10 +263,13 @@ static void on_prepare(uv_prepare_t *uv) {
 static void on_check(uv_check_t *uv) {
     Link *l = uv->data;
     uint64_t end_ns = uv_hrtime() + TURN_NS;
+    bool is_ready = l->is_ready;
+    l->is_ready = false;
     uv_idle_stop(&l->idle);
-    for (int i = 0; l->socket && i < TURN_MESSAGES && receive_one(l); i++)
-        if (uv_hrtime() >= end_ns)
-            break;
+    for (int i = 0; is_ready && l->socket && i < TURN_MESSAGES && uv_hrtime() < end_ns; i++) {
+        is_ready = receive_one(l);
+        l->is_drained = !is_ready;
+    }
     report_dropped(l);
 }
 
@@ -293,7 +291,7 @@ static Err start_handles(Link *l) {
         all[l->n_handles]->data = l;
         uv_unref(all[l->n_handles]); /* the loop lives until it is stopped, links or not */
     }
-    uv_poll_start(&l->poll, UV_READABLE, wake_only);
+    uv_poll_start(&l->poll, UV_READABLE, on_event);
     uv_prepare_start(&l->prepare, on_prepare);
     uv_check_start(&l->check, on_check);
     return OK;

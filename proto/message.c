@@ -46,6 +46,20 @@ void message_add_bytes(Message *m, const void *data, size_t size_bytes) {
     } while (size_bytes);
 }
 
+Err message_take_frame(Message *m, const Frame *frame) {
+    const char *name = message_type_name(m->type);
+    if (m->n_frames == MESSAGE_MAX_FRAMES)
+        return err_fail(ERR_PROTOCOL, "%s: over %d frames", name, MESSAGE_MAX_FRAMES);
+    if (frame->size_bytes > MESSAGE_FRAME_BYTES)
+        return err_fail(ERR_PROTOCOL, "%s: a frame has %zu bytes, the limit is %d", name, frame->size_bytes,
+                        MESSAGE_FRAME_BYTES);
+    if (message_frame_bytes(m) + frame->size_bytes > MESSAGE_MAX_BYTES)
+        return err_fail(ERR_PROTOCOL, "%s: the frames have over %d bytes", name, MESSAGE_MAX_BYTES);
+    buffer_ref(frame->buffer);
+    m->frames[m->n_frames++] = *frame;
+    return OK;
+}
+
 size_t message_frame_bytes(const Message *m) {
     size_t n = 0;
     for (int i = 0; i < m->n_frames; i++)

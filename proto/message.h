@@ -194,6 +194,8 @@ void message_move(Message *dst, Message *src);
 void *message_add_frame(Message *m, size_t size_bytes);
 /* Appends as many frames as the bytes need (at least one), copying them. */
 void message_add_bytes(Message *m, const void *data, size_t size_bytes);
+/* Appends a frame that a peer has sent, with a reference of its own. ERR_PROTOCOL: more than a message may hold. */
+Err message_take_frame(Message *m, const Frame *frame) MUST_CHECK;
 /* Bytes of all raw frames together. */
 size_t message_frame_bytes(const Message *m);
 /* The bytes of frames [first, first + n), which must exist, in one piece: the frame itself where it is one and aligned
