@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static _Noreturn void be_child(pid_t parent, void (*body)(void *ctx, int in, int out), void *ctx, int in, int out) {
@@ -62,6 +63,18 @@ Err bench_pipe_write(int fd, const char *line) {
     if (dprintf(fd, "%s\n", line) < 0)
         return err_fail(ERR_IO, "a process of the benchmark has ended before its time");
     return OK;
+}
+
+static double clock_s(clockid_t id) {
+    struct timespec t = {0};
+    clock_gettime(id, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double bench_child_cpu_s(const BenchChild *c) {
+    clockid_t of_child;
+    double child_s = clock_getcpuclockid(c->pid, &of_child) ? 0 : clock_s(of_child);
+    return child_s + clock_s(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 bool bench_child_has_ended(const BenchChild *c) {

@@ -20,6 +20,8 @@ Err bench_child_start(BenchChild *c, void (*body)(void *ctx, int in, int out), v
 /* A line without its end, from a pipe that nobody else reads. ERR_IO: the other end is closed. */
 Err bench_pipe_read(int fd, char *line, size_t size) MUST_CHECK;
 Err bench_pipe_write(int fd, const char *line) MUST_CHECK;
+/* Processor time of the child and of this process, all their threads. */
+double bench_child_cpu_s(const BenchChild *c);
 bool bench_child_has_ended(const BenchChild *c);
 void bench_child_end(BenchChild *c); /* kills it, waits for it, and zeroes c */
 

@@ -2,6 +2,8 @@
  * through redis. bench rtt: the time of the smallest pull. */
 #include "deploy/bench/bench_link.h"
 
+#include <stdbool.h>
+
 #include "common/log.h"
 #include "deploy/bench/bench.h"
 
@@ -10,6 +12,7 @@ enum { TABLE_ROWS = 1000000 };
 typedef struct LinkBench {
     const BenchOptions *options;
     double seconds;
+    bool is_per_cpu;
     LinkRequests requests;
     LinkOurs *ours;
     LinkRaw *raw;
@@ -18,17 +21,26 @@ typedef struct LinkBench {
 
 static Err ours_rate(void *ctx, double *value) {
     LinkBench *b = ctx;
-    return link_ours_rate(b->ours, b->seconds, value);
+    LinkRate rate = {0};
+    Err err = link_ours_rate(b->ours, b->seconds, &rate);
+    *value = b->is_per_cpu ? rate.per_cpu_s : rate.per_s;
+    return err;
 }
 
 static Err raw_rate(void *ctx, double *value) {
     LinkBench *b = ctx;
-    return link_raw_rate(b->raw, b->seconds, value);
+    LinkRate rate = {0};
+    Err err = link_raw_rate(b->raw, b->seconds, &rate);
+    *value = b->is_per_cpu ? rate.per_cpu_s : rate.per_s;
+    return err;
 }
 
 static Err redis_rate(void *ctx, double *value) {
     LinkBench *b = ctx;
-    return link_redis_rate(b->redis, b->seconds, value);
+    LinkRate rate = {0};
+    Err err = link_redis_rate(b->redis, b->seconds, &rate);
+    *value = b->is_per_cpu ? rate.per_cpu_s : rate.per_s;
+    return err;
 }
 
 static Err ours_rtt(void *ctx, double *value) {
@@ -68,6 +80,17 @@ static void close_bench(LinkBench *b) {
     link_requests_free(&b->requests);
 }
 
+/* What neighbours on the machine do not take away; no target is set for it. */
+static Err compare_cpu(LinkBench *b, const BenchCase *of) {
+    BenchCase c = *of;
+    c.unit = "rows pulled and pushed/s of CPU";
+    c.target = 0;
+    b->is_per_cpu = true;
+    Err err = bench_compare(&c, b->options, NULL);
+    b->is_per_cpu = false;
+    return err;
+}
+
 static Err measure_rate(const Config *config, const BenchOptions *options, LinkShape shape, BenchCase *raw,
                         BenchCase *redis) {
     LinkBench b = {.options = options, .seconds = options->seconds > 0 ? options->seconds : 2};
@@ -75,6 +98,8 @@ static Err measure_rate(const Config *config, const BenchOptions *options, LinkS
     raw->ctx = &b;
     if (!err)
         err = bench_compare(raw, options, NULL);
+    if (!err)
+        err = compare_cpu(&b, raw);
     if (!err && redis && !b.redis)
         log_info("bench link: redis is not compared with, because there is no redis-server on the PATH");
     if (!err && b.redis) {

@@ -18,6 +18,11 @@ typedef struct LinkShape {
     uint64_t table_rows;
 } LinkShape;
 
+/* Rows that were pulled and pushed in a second, and in a second of processor time of both processes. */
+typedef struct LinkRate {
+    double per_s, per_cpu_s;
+} LinkRate;
+
 typedef struct LinkRequests {
     LinkShape shape;
     uint64_t *keys[LINK_SETS]; /* (n_rows) */
@@ -36,8 +41,7 @@ Err link_ours_start(LinkOurs **out, const Config *config, const LinkRequests *re
 /* Connects, and pushes every row once. Threads begin here. */
 Err link_ours_connect(LinkOurs *o) MUST_CHECK;
 void link_ours_close(LinkOurs **o);
-/* Rows that were pulled and pushed, in a second. */
-Err link_ours_rate(LinkOurs *o, double seconds, double *rate) MUST_CHECK;
+Err link_ours_rate(LinkOurs *o, double seconds, LinkRate *rate) MUST_CHECK;
 /* Median time of a pull with nothing else under way, in microseconds. */
 Err link_ours_rtt(LinkOurs *o, double seconds, double *p50_us) MUST_CHECK;
 
@@ -48,7 +52,7 @@ typedef struct LinkRaw LinkRaw;
 Err link_raw_start(LinkRaw **out, const LinkRequests *requests) MUST_CHECK;
 Err link_raw_connect(LinkRaw *r) MUST_CHECK;
 void link_raw_close(LinkRaw **r);
-Err link_raw_rate(LinkRaw *r, double seconds, double *rate) MUST_CHECK;
+Err link_raw_rate(LinkRaw *r, double seconds, LinkRate *rate) MUST_CHECK;
 Err link_raw_rtt(LinkRaw *r, double seconds, double *p50_us) MUST_CHECK;
 
 /* ---- redis: MGET and MSET over loopback tcp, pipelined */
@@ -59,6 +63,6 @@ typedef struct LinkRedis LinkRedis;
 Err link_redis_start(LinkRedis **out, const LinkRequests *requests) MUST_CHECK;
 Err link_redis_connect(LinkRedis *r) MUST_CHECK;
 void link_redis_close(LinkRedis **r);
-Err link_redis_rate(LinkRedis *r, double seconds, double *rate) MUST_CHECK;
+Err link_redis_rate(LinkRedis *r, double seconds, LinkRate *rate) MUST_CHECK;
 
 #endif

@@ -139,11 +139,13 @@ static Err run_lanes(LinkOurs *o, int n_lanes, double seconds) {
     return run(o);
 }
 
-Err link_ours_rate(LinkOurs *o, double seconds, double *rate) {
+Err link_ours_rate(LinkOurs *o, double seconds, LinkRate *rate) {
+    double cpu = bench_child_cpu_s(&o->server);
     uint64_t before = o->n_pushes;
     double start = bench_now_s();
     Err err = run_lanes(o, LINK_IN_FLIGHT, seconds);
-    *rate = (double)(o->n_pushes - before) * o->requests->shape.n_rows / (bench_now_s() - start);
+    double n_rows = (double)(o->n_pushes - before) * o->requests->shape.n_rows;
+    *rate = (LinkRate){n_rows / (bench_now_s() - start), n_rows / (bench_child_cpu_s(&o->server) - cpu)};
     return err;
 }
 

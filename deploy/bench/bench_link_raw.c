@@ -162,7 +162,8 @@ static Err hear(LinkRaw *r, int *n_parts) {
     return err;
 }
 
-Err link_raw_rate(LinkRaw *r, double seconds, double *rate) {
+Err link_raw_rate(LinkRaw *r, double seconds, LinkRate *rate) {
+    double cpu = bench_child_cpu_s(&r->server);
     uint64_t n_pushed = 0;
     int n_parts = 0, n_under_way = 0;
     Err err = OK;
@@ -176,7 +177,8 @@ Err link_raw_rate(LinkRaw *r, double seconds, double *rate) {
         else
             n_under_way--;
     }
-    *rate = (double)n_pushed * r->requests->shape.n_rows / (bench_now_s() - start);
+    double n_rows = (double)n_pushed * r->requests->shape.n_rows;
+    *rate = (LinkRate){n_rows / (bench_now_s() - start), n_rows / (bench_child_cpu_s(&r->server) - cpu)};
     return err;
 }
 

@@ -188,7 +188,8 @@ void link_redis_close(LinkRedis **out) {
 }
 
 /* Two sets of rows are under way, each with its MGET and its MSET. */
-Err link_redis_rate(LinkRedis *r, double seconds, double *rate) {
+Err link_redis_rate(LinkRedis *r, double seconds, LinkRate *rate) {
+    double cpu = bench_child_cpu_s(&r->server);
     uint64_t n_asked = 0, n_heard = 0;
     double start = bench_now_s(), end = start + seconds;
     Err err = OK;
@@ -204,6 +205,7 @@ Err link_redis_rate(LinkRedis *r, double seconds, double *rate) {
             err = hear(r, 5, '+');
         n_heard++;
     } while (!err && n_heard < n_asked);
-    *rate = (double)n_heard * r->requests->shape.n_rows / (bench_now_s() - start);
+    double n_rows = (double)n_heard * r->requests->shape.n_rows;
+    *rate = (LinkRate){n_rows / (bench_now_s() - start), n_rows / (bench_child_cpu_s(&r->server) - cpu)};
     return err;
 }

@@ -17,12 +17,13 @@ children_of() {
     echo "$output" "$stderr"
     [ "$status" -eq 0 ]
     has_ratios "$output"
-    [ "$(grep -c '"yardstick_is": "raw ZeroMQ"' <<<"$output")" -eq 2 ]
+    [ "$(grep -c '"yardstick_is": "raw ZeroMQ"' <<<"$output")" -eq 4 ]
+    [ "$(grep -c "/s of CPU" <<<"$output")" -eq 2 ]
     if command -v redis-server; then
-        [ "${#lines[@]}" -eq 3 ]
+        [ "${#lines[@]}" -eq 5 ]
         [[ $output == *'"yardstick_is": "redis MGET + MSET"'* ]]
     else
-        [ "${#lines[@]}" -eq 2 ]
+        [ "${#lines[@]}" -eq 4 ]
         [[ $stderr == *"there is no redis-server on the PATH"* ]]
     fi
 }
