@@ -257,6 +257,7 @@ static bool is_warm(const BenchWaiting *w) {
 
 Err bench_waiting_run(BenchWaiting *w, int n_workers, double step_s, double seconds, BenchWaitingRates *out) {
     Err err = OK;
+    pid_t pid = w->server.supervisor.children[0].pid;
     w->step_s = step_s;
     LoopTimer *tick = loop_timer(w->loop, TICK_MS, TICK_MS, on_tick, w);
     for (int i = 0; i < n_workers && !err; i++) {
@@ -269,14 +270,12 @@ Err bench_waiting_run(BenchWaiting *w, int n_workers, double step_s, double seco
         err = run_for(w, MORE_S);
     double begin_s = bench_now_s(), cpu_s = bench_cpu_s();
     uint64_t n_before = w->n_instances;
-    double server_s = bench_process_cpu_s(w->server.supervisor.children[0].pid);
-    double thread_s = bench_busiest_thread_cpu_s(w->server.supervisor.children[0].pid);
+    double server_s = bench_process_cpu_s(pid), thread_s = bench_busiest_thread_cpu_s(pid);
     if (!err)
         err = run_for(w, seconds);
-    while (!err && w->n_instances == n_before)
+    while (!err && (w->n_instances == n_before || bench_busiest_thread_cpu_s(pid) <= thread_s))
         err = run_for(w, MORE_S);
     double span_s = bench_now_s() - begin_s;
-    pid_t pid = w->server.supervisor.children[0].pid;
     *out = (BenchWaitingRates){.instances_per_s = (double)(w->n_instances - n_before) / span_s,
                                .server_cpu_s = (bench_process_cpu_s(pid) - server_s) / span_s,
                                .server_thread_cpu_s = (bench_busiest_thread_cpu_s(pid) - thread_s) / span_s,

@@ -40,11 +40,12 @@ bench_model() {
 @test "bench scale reports sigma, two workers, the command and 1 to 64 waiting workers" {
     run --separate-stderr bench scale --seconds 0.1 --yardstick 'echo "speed 10 instances/s"'
     [ "$status" -eq 0 ] || { echo "$stderr"; false; }
-    [ "${#lines[@]}" -eq 11 ]
+    [ "${#lines[@]}" -eq 12 ]
     printf '%s\n' "${lines[@]:0:10}" | every
     [ "$(facts target <<<"${lines[0]}")" = 0.3 ]
     [ "$(facts yardstick target <<<"${lines[2]}")" = "10 12" ]
     [[ "$(facts case <<<"${lines[9]}")" == "64 waiting:"* ]]
+    every <<<"${lines[11]}"
 }
 
 @test "a benchmark leaves nothing behind, and says why it cannot run" {
