@@ -2,7 +2,7 @@
  * a second either way.
  *
  *   Given, of a step of b instances of one worker:
- *     c     seconds that a worker takes where it never waits for values
+ *     c     seconds of the worker's thread that computes
  *     l     seconds from asking for values to having them where bytes take no time
  *     u, d  bytes sent and received: keys, values and gradients of sparse rows, and dense ones every n-th step
  *     f, k  a server's seconds of its one loop thread: f for each step's messages, k for each byte of their rows
