@@ -25,7 +25,7 @@
 #include "common/err.h"
 
 enum {
-    PROTOCOL_VERSION = 1,
+    PROTOCOL_VERSION = 2,
     MESSAGE_HEADER_BYTES = 32,
     MESSAGE_MAP_BYTES = 4096,
     MESSAGE_MAP_ENTRIES = 32,

@@ -43,16 +43,14 @@ static const Benchmark BENCHMARKS[] = {
      "and scheduler beside the worker's. Then asks one server as many workers would, which wait instead of computing."},
     {"wire", bench_wire, "data batch rounds",
      "Counts the bytes of pulls and pushes per instance with each setting of the wire beside fp32; a round is a part "
-     "of "
-     "an epoch, about 1,000 instances (default 20)."},
+     "of an epoch, about 1,000 instances (default 20)."},
     {"table", bench_table, "rows rounds seconds",
      "Grows a table, 10 million rows unless --rows says otherwise, then gathers and updates random rows of it beside "
      "the same loops over a plain array; prints the rates, the memory beside the payload and the longest push while it "
      "grew."},
     {"grow", bench_grow, "rows rounds seconds history",
      "Trains on items drawn uniformly from tables of --rows (10 million), a tenth and a hundredth as many items; "
-     "prints "
-     "the rates and by how much the slowest falls behind. Takes 1 KB an item."},
+     "prints the rates and by how much the slowest falls behind. Takes 1 KB an item."},
     {"prepare", bench_prepare, "rows rounds yardstick dir",
      "Prepares made-up ratings, 3.57 million rows in both domains unless --rows says otherwise; prints rows per "
      "second, "

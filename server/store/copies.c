@@ -47,6 +47,12 @@ void copies_begin(Copies *c, CopyBudget *budget, size_t copy_bytes, uint32_t n, 
         budget->is_short = true;
 }
 
+void copies_end(Copies *c, size_t keep_bytes) {
+    size_t keep = round_up(keep_bytes), used = round_up(c->n_taken * c->copy_bytes);
+    if (used > keep)
+        madvise(c->first + keep, used - keep, MADV_DONTNEED);
+}
+
 void copies_free(Copies *c) {
     if (c->map)
         munmap(c->map, c->map_bytes);

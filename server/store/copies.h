@@ -29,6 +29,8 @@ typedef struct Copies {
 /* For a new cut: none is taken. n: the most that are ever taken in it, not counting those that came back before;
  * max_n: in any cut. A zeroed Copies is ready for its first cut. */
 void copies_begin(Copies *c, CopyBudget *budget, size_t copy_bytes, uint32_t n, uint32_t max_n);
+/* Nobody takes or uses one any more in this cut: keeps this much memory at most for the next one. */
+void copies_end(Copies *c, size_t keep_bytes);
 void copies_free(Copies *c);
 
 /* The taker's thread, one for all that share a budget. 0: is_bounded and the budget is used up, or no memory is to be

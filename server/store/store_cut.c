@@ -19,7 +19,10 @@ struct StoreCut {
     Guard **slots; /* (n_tables, N_SLOTS) into guards, NULL: has no rows */
     uint32_t n_guards;
     _Atomic uint32_t n_unread; /* guards */
-    Capture capture; /* the reader's */
+    size_t table_bytes[SCHEMA_MAX_TABLES]; /* of a copy of each row */
+    /* the reader's */
+    uint32_t n_left[SCHEMA_MAX_TABLES]; /* guards not yet read */
+    Capture capture;
 };
 
 /* ---- the store's thread ----------------------------------------------------------------------------------------- */
@@ -55,8 +58,10 @@ static void guard_table(StoreCut *cut, int table) {
         Guard *g = &cut->guards[cut->n_guards++];
         guard_init(g, &cut->terms[table], sub);
         cut->slots[(size_t)table * N_SLOTS + (size_t)slot] = g;
+        cut->n_left[table]++;
         n_rows += sub->n_rows;
     }
+    cut->table_bytes[table] = n_rows * copy_bytes;
     copies_begin(&t->copies, &cut->budget, copy_bytes, n_rows,
                  (uint32_t)cut->store->schema->tables[table].n_rows);
 }
@@ -121,12 +126,22 @@ void store_cut_count(StoreCut *cut, int table, uint64_t *slots) {
     }
 }
 
+/* Of the memory that copies may take, what a table keeps for the next cut: together they keep no more than that. */
+static size_t share_of(const StoreCut *cut, int table) {
+    double all = 0;
+    for (int i = 0; i < cut->store->schema->n_tables; i++)
+        all += (double)cut->table_bytes[i];
+    return (size_t)((double)cut->budget.max_bytes * (double)cut->table_bytes[table] / all);
+}
+
 void store_cut_visit(StoreCut *cut, int table, uint32_t slot, StoreVisit visit, void *ctx) {
     Guard *g = guard_of(cut, table, slot);
     Capture *c = &cut->capture;
     if (!g)
         return;
     guard_capture(g, c);
+    if (--cut->n_left[table] == 0)
+        copies_end(&cut->store->tables[table].copies, share_of(cut, table));
     atomic_fetch_sub_explicit(&cut->n_unread, 1, memory_order_release);
     for (uint32_t i = 0; i < c->n_rows; i++)
         visit(ctx, key_of(table, c->places[i].row),

@@ -103,10 +103,10 @@ static void types_have_names(void **state) {
     assert_string_equal(message_type_name(255), "unknown");
 }
 
-/* Version 1 on the wire. If this fails the protocol has changed: raise PROTOCOL_VERSION. */
+/* Version 2 on the wire. If this fails the protocol has changed: raise PROTOCOL_VERSION. */
 static const uint8_t GOLDEN_PULL[] = {
     'M',  'G',  'R',  'V',                                            /* magic */
-    1,    0,                                                          /* version */
+    2,    0,                                                          /* version */
     32,   0,                                                          /* PULL, flags */
     7,    0,    0,    0,                                              /* job */
     9,    0,    0,    0,                                              /* sender */
