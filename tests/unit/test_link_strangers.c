@@ -58,7 +58,7 @@ static void send_under_another_name(Raw *r) {
 }
 
 static void send_a_long_map(Raw *r) {
-    static uint8_t bytes[MESSAGE_HEADER_BYTES + 4097] = "MGRV\x01\x00\x01";
+    static uint8_t bytes[MESSAGE_HEADER_BYTES + 4097] = "MGRV\x02\x00\x01";
     bytes[16] = 5;
     assert_int_equal(zmq_send(r->socket, bytes, sizeof bytes, 0), sizeof bytes);
 }

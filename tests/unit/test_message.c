@@ -153,11 +153,11 @@ typedef struct BadCase {
 
 static const BadCase BAD[] = {
     {0, 'X', MAP("\x80"), "the message begins with other bytes than MGRV: not from a mangrove"},
-    {4, 2, MAP("\x80"), "the message is of protocol version 2, this program speaks version 1"},
-    {5, 1, MAP("\x80"), "the message is of protocol version 257, this program speaks version 1"},
-    {6, 0, MAP("\x80"), "the message is of type 0, which version 1 does not know"},
-    {6, 30, MAP("\x80"), "the message is of type 30, which version 1 does not know"},
-    {6, 255, MAP("\x80"), "the message is of type 255, which version 1 does not know"},
+    {4, 3, MAP("\x80"), "the message is of protocol version 3, this program speaks version 2"},
+    {5, 1, MAP("\x80"), "the message is of protocol version 258, this program speaks version 2"},
+    {6, 0, MAP("\x80"), "the message is of type 0, which version 2 does not know"},
+    {6, 30, MAP("\x80"), "the message is of type 30, which version 2 does not know"},
+    {6, 255, MAP("\x80"), "the message is of type 255, which version 2 does not know"},
     {7, 128, MAP("\x80"), "REFUSE: the flags are 128, expected 0"},
     {16, 0, MAP("\x80"), "REFUSE: the incarnation is 0"},
     {-1, 0, MAP(""), "REFUSE: no map follows the header"},
