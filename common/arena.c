@@ -80,3 +80,14 @@ void arena_reset(Arena *a) {
         a->blocks->used_bytes = 0;
     a->used_bytes = 0;
 }
+
+ArenaMark arena_mark(const Arena *a) {
+    return (ArenaMark){a->blocks, a->blocks ? a->blocks->used_bytes : 0, a->used_bytes};
+}
+
+void arena_return_to(Arena *a, const ArenaMark *mark) {
+    if (!a->blocks || a->blocks != mark->block)
+        return;
+    a->blocks->used_bytes = mark->block_used_bytes;
+    a->used_bytes = mark->used_bytes;
+}

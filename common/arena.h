@@ -25,6 +25,15 @@ void *arena_calloc(Arena *a, size_t bytes); /* the same, zeroed */
 /* Frees everything that was allocated; several blocks become one of their joint size. */
 void arena_reset(Arena *a);
 
+/* What is allocated between a mark and the return to it may be given up early. The return does nothing where the arena
+ * has grown by a block in between. */
+typedef struct ArenaMark {
+    ArenaBlock *block;
+    size_t block_used_bytes, used_bytes;
+} ArenaMark;
+ArenaMark arena_mark(const Arena *a);
+void arena_return_to(Arena *a, const ArenaMark *mark);
+
 #define arena_array(a, type, n) ((type *)arena_alloc((a), sizeof(type) * (size_t)(n)))
 #define arena_zeros(a, type, n) ((type *)arena_calloc((a), sizeof(type) * (size_t)(n)))
 

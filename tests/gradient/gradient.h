@@ -126,7 +126,9 @@ static inline void check_case_from(const Case *c, bool is_fresh) {
     Tape t;
     tape_init(&t, &inputs_arena, true);
     for (int i = 0; i < c->n_inputs; i++) {
-        inputs[i] = tape_var(&t, c->rows[i], c->cols[i], true);
+        size_t n = (size_t)c->rows[i] * (size_t)c->cols[i];
+        inputs[i] = tape_wrap(&t, c->rows[i], c->cols[i], arena_array(&inputs_arena, real, n),
+                              arena_array(&inputs_arena, real, n));
         for (size_t j = 0; j < var_size(inputs[i]); j++) {
             inputs[i]->x[j] = (real)(0.7 * rng_normal(&rng));
             inputs[i]->dx[j] = (real)(is_fresh ? NAN : ALREADY); /* fresh memory is undefined: nobody may read it */

@@ -181,7 +181,7 @@ static void batch_norm_passes_its_statistics(void **state) {
     check_case(&(Case){
         "batch norm, running", 5, {9, 5, 1, 1, 1}, {5, 3, 3, 5, 5}, .build = norm_relu_linear, .kind = RUNNING});
     check_case(&(Case){"no norm", 3, {9, 32, 1}, {32, 16, 16}, .build = norm_relu_linear, .kind = NONE});
-    /* more rows than a tile of 512; few, so that no activation lies within the differences of the kink */
+    /* more rows than a tile of 128; few, so that no activation lies within the differences of the kink */
     check_case(&(Case){
         "batch norm, tiles", 5, {520, 1, 1, 1, 1}, {1, 2, 2, 1, 1}, .build = norm_relu_linear, .kind = TRAINING});
 }

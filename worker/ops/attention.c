@@ -190,8 +190,15 @@ static void backward(void *self) {
         return;
     meter_enter(METER_ATTENTION);
     Head h = make_head(op, op->arena);
-    h.adds_dq = op->q->dx && (op->is_causal ? var_beta(op->q) != 0 : var_grad(op->q) != NULL);
-    h.adds_dx = op->x->dx && var_beta(op->x) != 0;
+    real beta_q = 1, beta_x = 1;
+    if (op->q->dx && op->is_causal)
+        var_target(op->q, &beta_q);
+    else if (op->q->dx)
+        var_grad(op->q); /* every sequence adds to it */
+    if (op->x->dx)
+        var_target(op->x, &beta_x);
+    h.adds_dq = beta_q != 0;
+    h.adds_dx = beta_x != 0;
     for (int i = 0; i < op->segments.n; i++) {
         choose_sequence(&h, op, i);
         backward_sequence(op->q->cols, &h);

@@ -12,7 +12,7 @@
 #include "worker/ops/vmath.h"
 
 static const real BATCH_NORM_EPSILON = (real)1e-4;
-enum { TILE_ROWS = 512 }; /* a tile of 32 columns is 64 KiB: half of a level-2 way for it and its product */
+enum { TILE_ROWS = 128 }; /* tiles of 32 columns and of their products stay in the first cache or near */
 
 /* The normalisation as one multiply-add: z = scale h + shift. */
 typedef struct Affine {
@@ -148,17 +148,15 @@ MULTIVERSION static void one_output_kernel(int K, int R, const real *h, const Af
 }
 
 /* dy (R); sums: dW, dgamma, dbeta, (K) each */
-ALWAYS_INLINE void one_output_backward_rows(int K, int R, const real *restrict h, const Affine *f,
-                                            const real *restrict w, const real *restrict dy, real *restrict dz,
-                                            real *restrict sums) {
+ALWAYS_INLINE void one_output_sum_rows(int K, int R, const real *restrict h, const Affine *f, const real *restrict w,
+                                       const real *restrict dy, real *restrict sums) {
     const real *restrict scale = f->scale, *restrict shift = f->shift, *restrict mean = f->mean;
     const real *restrict rstd = f->rstd;
     real *restrict dW = sums, *restrict dgamma = sums + K, *restrict dbeta = sums + 2 * K;
-    for (int r = 0; r < R; r++, h += K, dz += K) {
+    for (int r = 0; r < R; r++, h += K) {
 #pragma omp simd
         for (int k = 0; k < K; k++) {
             real z = scale[k] * h[k] + shift[k], d = z > 0 ? dy[r] * w[k] : 0;
-            dz[k] = d;
             dW[k] += (z < 0 ? 0 : z) * dy[r];
             dgamma[k] += d * (h[k] - mean[k]) * rstd[k];
             dbeta[k] += d;
@@ -166,9 +164,28 @@ ALWAYS_INLINE void one_output_backward_rows(int K, int R, const real *restrict h
     }
 }
 
-MULTIVERSION static void one_output_backward_kernel(int K, int R, const real *h, const Affine *f, const real *w,
-                                                    const real *dy, real *dz, real *sums) {
-    WITH_WIDTH(K, one_output_backward_rows, R, h, f, w, dy, dz, sums);
+MULTIVERSION static void one_output_sums_kernel(int K, int R, const real *h, const Affine *f, const real *w,
+                                                const real *dy, real *sums) {
+    WITH_WIDTH(K, one_output_sum_rows, R, h, f, w, dy, sums);
+}
+
+/* dh = a dz + b h + c by columns (a: f's scale), with dz made again: cheaper than kept. */
+ALWAYS_INLINE void one_output_input_rows(int K, int R, const real *restrict h, const Affine *f, const real *restrict w,
+                                         const real *restrict dy, const real *restrict b, const real *restrict c,
+                                         real *restrict dh) {
+    const real *restrict scale = f->scale, *restrict shift = f->shift;
+    for (int r = 0; r < R; r++, h += K, dh += K) {
+#pragma omp simd
+        for (int k = 0; k < K; k++) {
+            real d = scale[k] * h[k] + shift[k] > 0 ? dy[r] * w[k] : 0;
+            dh[k] = scale[k] * d + (b[k] * h[k] + c[k]);
+        }
+    }
+}
+
+MULTIVERSION static void one_output_input_kernel(int K, int R, const real *h, const Affine *f, const real *w,
+                                                 const real *dy, const real *b, const real *c, real *dh) {
+    WITH_WIDTH(K, one_output_input_rows, R, h, f, w, dy, b, c, dh);
 }
 
 /* dh = a dz + b h + c by columns, in place of dz. */
@@ -186,16 +203,15 @@ MULTIVERSION static void norm_backward_kernel(int K, int R, const real *h, const
     WITH_WIDTH(K, norm_backward_rows, R, h, a, b, c, dz);
 }
 
-/* The last step of the way back: dz (R,K) becomes dh. dgamma, dbeta: sums over these rows alone. */
-static void norm_backward(NormReluLinearOp *op, real *dz, const real *dgamma, const real *dbeta) {
+/* The coefficients of dh = scale dz + b h + c. dgamma, dbeta: sums over these rows alone. Without a norm b = c = 0. */
+static void norm_coefficients(const NormReluLinearOp *op, const real *dgamma, const real *dbeta, real *b, real *c) {
     int K = op->h->cols, R = op->h->rows;
+    bool is_constant = op->is_running || !op->gamma;
     const Affine *f = &op->affine;
-    real *b = arena_array(op->arena, real, K), *c = arena_array(op->arena, real, K);
     for (int k = 0; k < K; k++) {
-        b[k] = op->is_running ? 0 : -f->scale[k] * f->rstd[k] * dgamma[k] / (real)R;
-        c[k] = op->is_running ? 0 : -f->scale[k] * dbeta[k] / (real)R - b[k] * f->mean[k];
+        b[k] = is_constant ? 0 : -f->scale[k] * f->rstd[k] * dgamma[k] / (real)R;
+        c[k] = is_constant ? 0 : -f->scale[k] * dbeta[k] / (real)R - b[k] * f->mean[k];
     }
-    norm_backward_kernel(K, R, op->h->x, f->scale, b, c, dz);
 }
 
 /* From dy to dz (R,K); adds to dW, and to sums: dgamma and dbeta, (K) each. */
@@ -216,24 +232,30 @@ static void backward(void *self) {
     NormReluLinearOp *op = self;
     int K = op->h->cols, M = op->W->cols, R = op->h->rows;
     bool is_first = op->h->dx && op->h->is_fresh;
-    real *dh = is_first ? op->h->dx : arena_array(op->arena, real, (size_t)R * (size_t)K);
+    real beta, *dx = op->h->dx ? var_target(op->h, &beta) : NULL;
+    real *dh = is_first ? dx : arena_array(op->arena, real, (size_t)R * (size_t)K);
     real *sums = arena_zeros(op->arena, real, 3 * K), *dgamma = sums + K, *dbeta = sums + 2 * K;
+    real *b = arena_array(op->arena, real, K), *c = arena_array(op->arena, real, K);
+    const real *h = op->h->x;
     if (M == 1) {
-        one_output_backward_kernel(K, R, op->h->x, &op->affine, op->W->x, op->y->dx, dh, sums);
+        one_output_sums_kernel(K, R, h, &op->affine, op->W->x, op->y->dx, sums);
         if (op->W->dx)
             vec_add(var_grad(op->W), sums, (size_t)K);
+        norm_coefficients(op, dgamma, dbeta, b, c);
+        one_output_input_kernel(K, R, h, &op->affine, op->W->x, op->y->dx, b, c, dh);
     } else {
         relu_linear_backward(op, dh, dgamma, dbeta);
+        norm_coefficients(op, dgamma, dbeta, b, c);
+        if (op->gamma)
+            norm_backward_kernel(K, R, h, op->affine.scale, b, c, dh);
     }
     linear_bias_gradient(op->b, op->y->dx, R, M);
     if (op->gamma) {
         vec_add(var_grad(op->gamma), dgamma, (size_t)K);
         vec_add(var_grad(op->beta), dbeta, (size_t)K);
-        norm_backward(op, dh, dgamma, dbeta);
     }
     if (op->h->dx && !is_first)
-        vec_add(op->h->dx, dh, var_size(op->h));
-    op->h->is_fresh = false;
+        vec_add(dx, dh, var_size(op->h));
 }
 
 static Affine identity(Tape *t, int K) {

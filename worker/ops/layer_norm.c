@@ -99,8 +99,8 @@ MULTIVERSION static void backward_kernel(int D, int R, const LayerNormOp *op, re
 
 static void backward(void *self) {
     LayerNormOp *op = self;
-    bool adds = op->x->dx && var_beta(op->x) != 0;
-    backward_kernel(op->x->cols, op->x->rows, op, op->x->dx, adds, var_grad(op->gamma), var_grad(op->beta));
+    real beta = 0, *dx = op->x->dx ? var_target(op->x, &beta) : NULL;
+    backward_kernel(op->x->cols, op->x->rows, op, dx, beta != 0, var_grad(op->gamma), var_grad(op->beta));
 }
 
 Var *op_layer_norm(Tape *t, Var *x, Var *gamma, Var *beta) {

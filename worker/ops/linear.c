@@ -50,6 +50,14 @@ void linear_matrix_gradient(Var *W, int first_row, const real *x, int K, const r
         gemm_tn(K, W->cols, R, x, K, dy, ldy, 1, var_grad(W) + (size_t)first_row * (size_t)W->cols, W->cols);
 }
 
+void linear_input_gradient(Var *x, const real *dy, const Var *W, int first_row) {
+    if (!x->dx)
+        return;
+    real beta, *dx = var_target(x, &beta);
+    const real *rows = W->x + (size_t)first_row * (size_t)W->cols;
+    gemm_nt(x->rows, x->cols, W->cols, dy, W->cols, rows, W->cols, beta, dx, x->cols);
+}
+
 /* ---- y = x W + b --------------------------------------------------------------------------------------------- */
 
 typedef struct LinearOp {
@@ -62,8 +70,7 @@ static void linear_backward(void *self) {
     int R = op->x->rows, K = op->x->cols, M = op->W->cols;
     linear_matrix_gradient(op->W, 0, op->x->x, K, op->y->dx, M, R);
     linear_bias_gradient(op->b, op->y->dx, R, M);
-    if (op->x->dx)
-        gemm_nt(R, K, M, op->y->dx, M, op->W->x, M, var_beta(op->x), op->x->dx, K);
+    linear_input_gradient(op->x, op->y->dx, op->W, 0);
 }
 
 Var *op_linear(Tape *t, Var *x, Var *W, Var *b) {
@@ -111,8 +118,7 @@ static void linear_residual_backward(void *self) {
             vec_add(var_grad(op->residual), dy + done, n);
     linear_matrix_gradient(op->W, 0, op->x->x, K, dy, M, R);
     linear_bias_gradient(op->b, dy, R, M);
-    if (op->x->dx)
-        gemm_nt(R, K, M, dy, M, op->W->x, M, var_beta(op->x), op->x->dx, K);
+    linear_input_gradient(op->x, dy, op->W, 0);
 }
 
 Var *op_linear_residual(Tape *t, Var *x, Var *W, Var *b, Var *residual) {
@@ -162,10 +168,9 @@ static void feed_forward_backward(void *self) {
     relu_gradient(dhidden, op->hidden, n);
     linear_matrix_gradient(op->W1, 0, op->x->x, D, dhidden, D, R);
     linear_bias_gradient(op->b1, dhidden, R, D);
-    if (!op->x->dx)
-        return;
-    gemm_nt(R, D, D, dhidden, D, op->W1->x, D, var_beta(op->x), op->x->dx, D);
-    vec_add(op->x->dx, dy, n);
+    linear_input_gradient(op->x, dhidden, op->W1, 0);
+    if (op->x->dx)
+        vec_add(op->x->dx, dy, n);
 }
 
 Var *op_feed_forward(Tape *t, Var *x, Var *W1, Var *b1, Var *W2, Var *b2) {

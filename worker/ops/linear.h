@@ -27,5 +27,7 @@ void linear_fill_bias(real *y, const Var *b, int R, int M);
 void linear_bias_gradient(Var *b, const real *dy, int R, int M);
 /* Rows first_row .. first_row+K of dW += x^T dy;  x (R,K), dy (R,M) with M = W's columns and row distance ldy. */
 void linear_matrix_gradient(Var *W, int first_row, const real *x, int K, const real *dy, int ldy, int R);
+/* dx = or += dy W^T, with rows first_row .. first_row + x's columns of W; nothing if x wants no gradient. */
+void linear_input_gradient(Var *x, const real *dy, const Var *W, int first_row);
 
 #endif

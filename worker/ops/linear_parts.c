@@ -25,9 +25,7 @@ static void part_backward(LinearPartsOp *op, int i, const real *dy, const real *
     int row = first_row(op->parts, i), M = op->W->cols;
     const real *dpart = part->rows == op->B * op->N ? dy : dshared;
     linear_matrix_gradient(op->W, row, part->x, part->cols, dpart, M, part->rows);
-    if (part->dx)
-        gemm_nt(part->rows, part->cols, M, dpart, M, op->W->x + (size_t)row * (size_t)M, M, var_beta(part), part->dx,
-                part->cols);
+    linear_input_gradient(part, dpart, op->W, row);
 }
 
 static void backward(void *self) {

@@ -50,10 +50,13 @@ static void backward(void *self) {
     QueryOp *op = self;
     int R = op->a->rows, D = op->a->cols;
     const real *dy = op->y->dx;
-    if (op->a->dx && op->M)
-        gemm_nt(R, D, D, dy, D, op->M, D, var_beta(op->a), op->a->dx, D);
-    else if (op->a->dx)
-        gemm_nn(R, D, D, dy, D, op->Wk->x, D, var_beta(op->a), op->a->dx, D);
+    if (op->a->dx) {
+        real beta, *da = var_target(op->a, &beta);
+        if (op->M)
+            gemm_nt(R, D, D, dy, D, op->M, D, beta, da, D);
+        else
+            gemm_nn(R, D, D, dy, D, op->Wk->x, D, beta, da, D);
+    }
     if (!op->Wk->dx)
         return;
     if (op->M)

@@ -5,14 +5,14 @@
 
 #include "worker/ops/gemm.h"
 #include "worker/ops/linear.h"
-#include "worker/ops/simd.h"
+#include "worker/ops/panel.h"
 
 /* ---- the first layer, split -------------------------------------------------------------------------------------- */
 
 /* The products k * q of all triples would be as large as everything else together, so they are made, multiplied and
  * forgotten chunk by chunk: whole instances, until there are enough rows for a good product. They are made again on the
  * way back. */
-enum { CHUNK_ROWS = 256 };
+enum { CHUNK_ROWS = 128 };
 
 typedef struct PairLayerOp {
     Record record;
@@ -58,10 +58,11 @@ static size_t chunk_size(const PairLayerOp *op) {
 /* What one candidate meets: its own row, and the rows of its n positions. */
 typedef struct Pairs {
     int n;
-    const real *k, *q;     /* (n,D) (D) */
-    real *from_k, *from_q; /* (n,H) (H) the shares of y; on the way back their gradients */
-    real *product, *y;     /* (n,D) (n,H) */
-    real *dk, *dq;         /* (n,D) (D) */
+    const real *k, *q;              /* (n,D) (D) */
+    real *from_k, *from_q;          /* (n,H) (H) the shares of y; on the way back their gradients */
+    real *product, *y;              /* (n,D) (n,H) */
+    real *dk, *dq;                  /* (n,D) (D) */
+    bool adds_k, adds_q, adds_from; /* way back: to dk, dq and from_k; else what is there does not matter */
 } Pairs;
 
 /* product_t = k_t * q, y_t = from_k_t + from_q. */
@@ -83,28 +84,53 @@ ALWAYS_INLINE void pair_rows_backward(int D, int H, const Pairs *p) {
     const real *restrict k = p->k, *restrict q = p->q, *restrict dy = p->y;
     real *restrict product = p->product, *restrict dk = p->dk, *restrict dq = p->dq;
     real *restrict dfrom_k = p->from_k, *restrict dfrom_q = p->from_q;
+    memset(dfrom_q, 0, sizeof(real) * (size_t)H);
+    if (!p->adds_q)
+        memset(dq, 0, sizeof(real) * (size_t)D);
     for (int t = 0; t < p->n; t++) {
 #pragma omp simd
         for (int d = 0; d < D; d++) {
             real g = product[t * D + d], at = k[t * D + d];
-            dk[t * D + d] += g * q[d];
+            dk[t * D + d] = (p->adds_k ? dk[t * D + d] : 0) + g * q[d];
             dq[d] += g * at;
             product[t * D + d] = at * q[d];
         }
 #pragma omp simd
         for (int h = 0; h < H; h++) {
-            dfrom_k[t * H + h] += dy[t * H + h];
+            dfrom_k[t * H + h] = (p->adds_from ? dfrom_k[t * H + h] : 0) + dy[t * H + h];
             dfrom_q[h] += dy[t * H + h];
         }
     }
 }
 
+/* The same with the candidate's sums in registers. */
+ALWAYS_INLINE void pair_panels_backward(int D, int H, const Pairs *p) {
+    const Panel zero = {0}, q = panel_load(D, p->q);
+    Panel dq = p->adds_q ? panel_load(D, p->dq) : zero, dfrom_q = zero;
+    for (int t = 0; t < p->n; t++) {
+        real *product = p->product + t * D, *dk = p->dk + t * D, *from_k = p->from_k + t * H;
+        Panel g = panel_load(D, product), k = panel_load(D, p->k + t * D), dy = panel_load(H, p->y + t * H);
+        Panel sum_k = p->adds_k ? panel_load(D, dk) : zero, sum_from = p->adds_from ? panel_load(H, from_k) : zero;
+        Panel now = zero;
+        panel_add_product(D, &sum_k, &g, &q);
+        panel_add_product(D, &dq, &g, &k);
+        panel_add_product(D, &now, &k, &q);
+        panel_add(H, &sum_from, 1, &dy);
+        panel_add(H, &dfrom_q, 1, &dy);
+        panel_store(D, dk, &sum_k);
+        panel_store(D, product, &now);
+        panel_store(H, from_k, &sum_from);
+    }
+    panel_store(D, p->dq, &dq);
+    panel_store(H, p->from_q, &dfrom_q);
+}
+
 /* The usual widths as constants. */
 ALWAYS_INLINE void pair_rows_by_width(int D, int H, const Pairs *p, bool is_backward) {
     if (D == 20 && H == 32)
-        is_backward ? pair_rows_backward(20, 32, p) : pair_rows(20, 32, p);
+        is_backward ? pair_panels_backward(20, 32, p) : pair_rows(20, 32, p);
     else if (D == 40 && H == 32)
-        is_backward ? pair_rows_backward(40, 32, p) : pair_rows(40, 32, p);
+        is_backward ? pair_panels_backward(40, 32, p) : pair_rows(40, 32, p);
     else
         is_backward ? pair_rows_backward(D, H, p) : pair_rows(D, H, p);
 }
@@ -126,7 +152,10 @@ MULTIVERSION static void pair_kernel(const PairLayerOp *op, int first, int end, 
                          product,
                          all.y + pair * h,
                          NULL,
-                         NULL};
+                         NULL,
+                         all.adds_k || c > 0,
+                         all.adds_q,
+                         c > 0};
             if (is_backward) {
                 now.dk = all.dk + p * d;
                 now.dq = all.dq + row * d;
@@ -167,10 +196,13 @@ static void pair_backward(void *self) {
     Arena *a = op->arena;
     int D = op->k->cols, H = op->W->cols, P = op->k->rows, Q = op->q->rows;
     Pairs g = {.k = op->k->x, .q = op->q->x, .y = op->y->dx, .product = arena_array(a, real, chunk_size(op))};
-    g.from_k = arena_zeros(a, real, (size_t)P * (size_t)H);
-    g.from_q = arena_zeros(a, real, (size_t)Q * (size_t)H);
-    g.dk = op->k->dx ? var_grad(op->k) : arena_zeros(a, real, var_size(op->k));
-    g.dq = op->q->dx ? var_grad(op->q) : arena_zeros(a, real, var_size(op->q));
+    g.from_k = arena_array(a, real, (size_t)P * (size_t)H);
+    g.from_q = arena_array(a, real, (size_t)Q * (size_t)H);
+    real beta_k = 0, beta_q = 0;
+    g.dk = op->k->dx ? var_target(op->k, &beta_k) : arena_array(a, real, var_size(op->k));
+    g.dq = op->q->dx ? var_target(op->q, &beta_q) : arena_array(a, real, var_size(op->q));
+    g.adds_k = beta_k != 0;
+    g.adds_q = beta_q != 0;
     pairs_backward(op, &g);
     linear_bias_gradient(op->b, g.from_q, Q, H);
     real *dWk = arena_array(a, real, D * H), *dWq = arena_array(a, real, D * H);

@@ -110,8 +110,12 @@ static void backward(void *self) {
     meter_enter(METER_ATTENTION);
     size_t ks = (size_t)fill_lanes(op->segments.longest), D = (size_t)op->k->cols;
     Pool p = {.T = arena_zeros(op->arena, real, D * ks), .dW = arena_zeros(op->arena, real, BLOCK * ks)};
-    p.adds_f = var_beta(op->f) != 0;
-    p.adds_k = op->k->dx && var_beta(op->k) != 0;
+    real beta_f = 0, beta_k = 0;
+    var_target(op->f, &beta_f);
+    if (op->k->dx)
+        var_target(op->k, &beta_k);
+    p.adds_f = beta_f != 0;
+    p.adds_k = beta_k != 0;
     for (int i = 0; i < op->segments.n; i++) {
         choose_instance(&p, op, i);
         backward_instance(op->k->cols, &p);

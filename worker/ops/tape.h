@@ -5,8 +5,10 @@
  * gradients what follows from the output's. tape_backward() calls the records newest first. Everything lives in the
  * arena, so a step allocates nothing else and a reset forgets the tape. A gradient is `fresh` until somebody has added
  * to it: its memory is undefined and its value is 0. So nobody clears what a matrix product can overwrite: products ask
- * var_beta(), all others var_grad(). A record whose output is still fresh when its turn comes has nothing to pass on
- * and is skipped. dx is NULL where no gradient is wanted: in evaluation, and behind op_stop().
+ * var_target(), all others var_grad(). An output's gradient gets its memory on its first use and gives it back when its
+ * record has run, and what a backward allocates is gone when it returns: so the way back works in little memory, over
+ * and over, and not in as much as the way there. A record whose output is still fresh when its turn comes has nothing
+ * to pass on and is skipped. dx is NULL where no gradient is wanted: in evaluation, and behind op_stop().
  *
  * Shapes of all ops, row-major, packed:
  *   B instances  N candidates  P positions (all histories one behind the other)  n positions of one history
@@ -22,12 +24,26 @@
 #include "common/arena.h"
 #include "common/real.h"
 
+typedef struct Gradients Gradients;
+
 typedef struct Var {
     int rows, cols;
-    real *x;       /* (rows, cols) */
-    real *dx;      /* (rows, cols) gradient of the loss, or NULL: none is wanted */
-    bool is_fresh; /* nobody has added to dx yet */
+    real *x;         /* (rows, cols) */
+    real *dx;        /* (rows, cols) gradient of the loss, or NULL: none is wanted */
+    bool is_fresh;   /* nobody has added to dx yet */
+    Gradients *pool; /* where dx gets its memory while it is fresh, until then it only is not NULL; or NULL */
 } Var;
+
+/* Memory of gradients that have done their work. */
+struct Gradients {
+    Arena *arena;
+    bool has_grown; /* took memory from the arena since somebody cleared this */
+    int n;
+    struct {
+        real *x;
+        size_t size;
+    } spare[16];
+};
 
 /* The first member of every op's record. */
 typedef struct Record {
@@ -40,6 +56,7 @@ typedef struct Tape {
     Arena *arena;
     bool is_recording; /* false in evaluation */
     Record *last;
+    Gradients gradients;
 } Tape;
 
 /* Sequences one behind the other: sequence i is rows offset[i] .. offset[i+1). */
@@ -54,7 +71,8 @@ void tape_init(Tape *t, Arena *arena, bool is_recording);
 /* Runs the records, newest first. */
 void tape_backward(Tape *t);
 
-/* A new Var, its values undefined; its gradient is wanted if the tape records and needs_grad. */
+/* A new Var, its values undefined; its gradient is wanted if the tape records and needs_grad. The tape stays where it
+ * is until the way back is done. */
 Var *tape_var(Tape *t, int rows, int cols, bool needs_grad);
 
 /* Borrows values that live elsewhere, as long as the step; dx may be NULL and is not fresh otherwise. */
@@ -73,21 +91,11 @@ static inline size_t var_size(const Var *v) {
     return (size_t)v->rows * (size_t)v->cols;
 }
 
-/* For ops that add element by element: the gradient, cleared on its first use. */
-static inline real *var_grad(Var *v) {
-    if (v->is_fresh) {
-        memset(v->dx, 0, var_size(v) * sizeof(real));
-        v->is_fresh = false;
-    }
-    return v->dx;
-}
+/* For ops that write all of dx by one product: dx, and the beta it must use. */
+real *var_target(Var *v, real *beta);
 
-/* For ops that write all of dx by one product: the beta it must use. */
-static inline real var_beta(Var *v) {
-    real beta = v->is_fresh ? 0 : 1;
-    v->is_fresh = false;
-    return beta;
-}
+/* For ops that add element by element: the gradient, cleared on its first use. */
+real *var_grad(Var *v);
 
 /* For ops whose output's gradient is, as it is, a term of the operand's: dx += from, (rows,cols). */
 void var_add(Var *v, const real *from);

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "worker/ops/panel.h"
+#include "worker/ops/panel_rows.h"
 #include "worker/ops/vmath.h"
 
 ALWAYS_INLINE int fill_lanes(int n) {
