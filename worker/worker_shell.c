@@ -158,10 +158,10 @@ static void knock(void *ctx) {
 
 static Err on_welcomed(void *ctx, const Config *config, const Geometry *geometry, const WorkerIdentity *who) {
     Shell *shell = ctx;
-    char name[32];
+    char name[32], kernels[GEMM_KERNELS];
     snprintf(name, sizeof name, "worker-%u", who->rank);
     log_name(name);
-    log_info("welcome from the scheduler; BLAS kernel %s", gemm_kernel());
+    log_info("welcome from the scheduler; kernels %s", gemm_kernels(kernels));
     const DataInfo *info = dataset_info(shell->data);
     const Model *model = model_find(config->model.name);
     Err err = model ? model_schema(config, info->n_items, info->n_users, &shell->schema) : ERR_CONFIG;

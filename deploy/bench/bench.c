@@ -145,7 +145,7 @@ static void find_commit(const char *csv, char out[TEXT]) {
 }
 
 static Err append_row(const BenchCase *c, const BenchResult *r, const char *path) {
-    char commit[TEXT] = "-", cpu[TEXT];
+    char commit[TEXT] = "-", cpu[TEXT], kernels[GEMM_KERNELS];
     find_commit(path, commit);
     first_line("sed -n 's/^model name[^:]*: //p' /proc/cpuinfo", "-", cpu);
     FILE *f = fopen(path, "ae");
@@ -155,7 +155,7 @@ static Err append_row(const BenchCase *c, const BenchResult *r, const char *path
     if (ftell(f) == 0)
         fputs(
             "commit,bench,case,unit,mangrove,yardstick_is,yardstick,ratio,ratio_least,ratio_most,target,verdict,rounds,"
-            "cpu,cores,blas_kernel,OPENBLAS_CORETYPE,OPENBLAS_L2_SIZE\n",
+            "cpu,cores,kernels,OPENBLAS_CORETYPE,OPENBLAS_L2_SIZE\n",
             f);
     fprintf(f, "%s,%s,%s,%s,%.6g,", commit, c->bench, c->name, c->unit, r->ours.median);
     if (c->yardstick)
@@ -165,8 +165,8 @@ static Err append_row(const BenchCase *c, const BenchResult *r, const char *path
         fputs(",,,,,", f);
     if (c->target != 0)
         fprintf(f, "%s %g", c->is_at_most ? "at most" : "at least", c->target);
-    fprintf(f, ",%s,%d,%s,%ld,%s,%s,%s\n", verdict(c, r), r->rounds, cpu, sysconf(_SC_NPROCESSORS_ONLN), gemm_kernel(),
-            environment("OPENBLAS_CORETYPE"), environment("OPENBLAS_L2_SIZE"));
+    fprintf(f, ",%s,%d,%s,%ld,%s,%s,%s\n", verdict(c, r), r->rounds, cpu, sysconf(_SC_NPROCESSORS_ONLN),
+            gemm_kernels(kernels), environment("OPENBLAS_CORETYPE"), environment("OPENBLAS_L2_SIZE"));
     return fclose(f) ? err_fail(ERR_IO, "cannot write %s: %m", path) : OK;
 }
 

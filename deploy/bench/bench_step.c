@@ -137,9 +137,10 @@ static Err run_for(Bench *b, double seconds, Tally *tally) {
 /* ---- output ----------------------------------------------------------------------------------------------------- */
 
 static void print_table(const Bench *b, const Tally *t) {
+    char kernels[GEMM_KERNELS];
     const ModelConfig *m = &b->config->model;
-    printf("%s, D %d, T %d, batch %d, mean history %.1f, BLAS kernel %s\n", m->name, m->dim, m->seq_len,
-           b->config->train.batch, (double)t->n_positions / (double)t->n_instances, gemm_kernel());
+    printf("%s, D %d, T %d, batch %d, mean history %.1f, kernels %s\n", m->name, m->dim, m->seq_len,
+           b->config->train.batch, (double)t->n_positions / (double)t->n_instances, gemm_kernels(kernels));
     printf("%-10s %12s %8s\n", "phase", "us per step", "share");
     for (int p = 0; p < N_PHASES; p++)
         printf("%-10s %12.1f %7.1f%%\n", PHASE_NAMES[p], t->seconds[p] / (double)t->n_steps * 1e6,
@@ -150,12 +151,13 @@ static void print_table(const Bench *b, const Tally *t) {
 }
 
 static void print_json(const Bench *b, const Tally *t) {
+    char kernels[GEMM_KERNELS];
     const ModelConfig *m = &b->config->model;
     printf("{\"bench\": \"step_phases\", \"model\": \"%s\", \"dim\": %d, \"seq_len\": %d, \"batch\": %d, "
-           "\"mean_history\": %.3f, \"kernel\": \"%s\", \"steps\": %llu, \"instances_per_s\": %.1f, "
+           "\"mean_history\": %.3f, \"kernels\": \"%s\", \"steps\": %llu, \"instances_per_s\": %.1f, "
            "\"instances_per_cpu_s\": %.1f",
            m->name, m->dim, m->seq_len, b->config->train.batch, (double)t->n_positions / (double)t->n_instances,
-           gemm_kernel(), (unsigned long long)t->n_steps, (double)t->n_instances / t->total_s,
+           gemm_kernels(kernels), (unsigned long long)t->n_steps, (double)t->n_instances / t->total_s,
            (double)t->n_instances / t->cpu_s);
     for (int p = 0; p < N_PHASES; p++)
         printf(", \"%s_us\": %.2f", PHASE_NAMES[p], t->seconds[p] / (double)t->n_steps * 1e6);

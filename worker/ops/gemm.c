@@ -5,6 +5,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/log.h"
@@ -133,8 +134,9 @@ void gemm_use_one_thread(void) {
     openblas_set_num_threads(1);
 }
 
-const char *gemm_kernel(void) {
-    return openblas_get_corename();
+const char *gemm_kernels(char out[GEMM_KERNELS]) {
+    snprintf(out, GEMM_KERNELS, "%s + %s", openblas_get_corename(), product_kernel_here()->name);
+    return out;
 }
 
 typedef enum ProductKind { PRODUCT_NN, PRODUCT_NT, PRODUCT_TN } ProductKind;
@@ -173,7 +175,7 @@ static Err wrong(const Shape *s) {
     return err_fail(ERR_FAILED,
                     "OpenBLAS multiplies (%d,%d) by (%d,%d) wrongly with its kernel %s on this processor: set "
                     "OPENBLAS_CORETYPE=Haswell, or install a newer OpenBLAS",
-                    s->M, s->K, s->K, s->N, gemm_kernel());
+                    s->M, s->K, s->K, s->N, openblas_get_corename());
 }
 
 static bool shape_is_right(const Shape *s, const real *A, const real *B, real *C) {

@@ -22,8 +22,9 @@ void gemm_tn(int M, int N, int K, const real *A, int lda, const real *B, int ldb
 /* One BLAS thread in this process. */
 void gemm_use_one_thread(void);
 
-/* The kernel that OpenBLAS chose for this processor, "Cooperlake". */
-const char *gemm_kernel(void);
+/* What multiplies on this processor, OpenBLAS' kernel and ours: "Cooperlake + avx512", without commas. Returns out. */
+enum { GEMM_KERNELS = 64 };
+const char *gemm_kernels(char out[GEMM_KERNELS]);
 
 /* Multiplies a few matrices of the models' shapes and compares with plain loops: builds of OpenBLAS older than a
  * processor have computed wrong results. ERR_FAILED with a sentence that names the kernel, ours or OpenBLAS', and the
