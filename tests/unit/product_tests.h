@@ -23,7 +23,7 @@
 typedef struct Case {
     Product p;
     bool is_sum;
-    real *A, *B, *C, *before; /* C: UNTOUCHED more columns than N */
+    real *A, *B, *C, *before; /* C: UNTOUCHED more columns than N; A and B, too, and these not a number, or none */
     double *exact, *size;     /* the result, and the sum of the terms' absolute values */
 } Case;
 
@@ -41,9 +41,20 @@ static real *numbers(size_t n, uint32_t seed) {
     return x;
 }
 
-static Case make_case(int M, int N, int K, bool is_sum, bool adds) {
-    size_t m = (size_t)M, n = (size_t)N, k = (size_t)K, ldc = n + UNTOUCHED;
-    Case c = {.is_sum = is_sum, .A = numbers(m * k, 1), .B = numbers(k * n, 2), .before = numbers(m * ldc, 3)};
+static real *matrix(size_t rows, size_t columns, size_t ld, uint32_t seed) {
+    real *x = numbers(rows * ld, seed);
+    for (size_t i = 0; i < rows * ld; i++)
+        if (i % ld >= columns)
+            x[i] = (real)NAN;
+    return x;
+}
+
+static Case make_case(int M, int N, int K, bool is_sum, bool adds, bool is_wide) {
+    size_t m = (size_t)M, n = (size_t)N, k = (size_t)K, ldc = n + UNTOUCHED, gap = is_wide ? UNTOUCHED : 0;
+    size_t lda = (is_sum ? m : k) + gap, ldb = n + gap;
+    Case c = {.is_sum = is_sum, .before = numbers(m * ldc, 3)};
+    c.A = is_sum ? matrix(k, m, lda, 1) : matrix(m, k, lda, 1);
+    c.B = matrix(k, n, ldb, 2);
     c.C = must_alloc(sizeof(real) * m * ldc);
     c.exact = must_calloc(m * n, sizeof(double));
     c.size = must_calloc(m * n, sizeof(double));
@@ -51,14 +62,14 @@ static Case make_case(int M, int N, int K, bool is_sum, bool adds) {
         for (size_t j = 0; j < n; j++) {
             double sum = adds ? (double)c.before[i * ldc + j] : 0, size = fabs(sum);
             for (size_t l = 0; l < k; l++) {
-                double term = (double)c.A[is_sum ? l * m + i : i * k + l] * (double)c.B[l * n + j];
+                double term = (double)c.A[is_sum ? l * lda + i : i * lda + l] * (double)c.B[l * ldb + j];
                 sum += term;
                 size += fabs(term);
             }
             c.exact[i * n + j] = sum;
             c.size[i * n + j] = size;
         }
-    c.p = (Product){M, N, K, adds, c.A, c.B, c.C, is_sum ? M : K, N, (ptrdiff_t)ldc};
+    c.p = (Product){M, N, K, adds, c.A, c.B, c.C, (ptrdiff_t)lda, (ptrdiff_t)ldb, (ptrdiff_t)ldc};
     return c;
 }
 
@@ -82,7 +93,8 @@ static void for_all_cases(void (*check)(Case *c)) {
     for (int N = PRODUCT_LEAST_COLUMNS; N <= 133; N += N < 72 ? 1 : 7)
         for (size_t m = 0; m < sizeof heights / sizeof *heights; m++)
             for (int kind = 0; kind < 4; kind++) {
-                Case c = make_case(heights[m], N, sums[(m + (size_t)N) % 4], kind % 2, kind / 2);
+                bool is_wide = (m + (size_t)kind) % 2;
+                Case c = make_case(heights[m], N, sums[(m + (size_t)N) % 4], kind % 2, kind / 2, is_wide);
                 check(&c);
                 free_case(&c);
             }
@@ -115,19 +127,24 @@ static void every_kernel_computes_what_plain_loops_do(void **state) {
     for_all_cases(check_against_loops);
 }
 
-static void a_kernel_overwrites_what_is_not_a_number(void **state) {
-    (void)state;
-    Case c = make_case(9, 20, 20, false, false);
-    for (int i = 0; i < 9 * (20 + UNTOUCHED); i++)
-        c.before[i] = (real)NAN;
+static void check_overwriting(Case *c) {
+    const Product *p = &c->p;
+    if (p->adds)
+        return;
+    for (ptrdiff_t i = 0; i < p->M * p->ldc; i++)
+        c->before[i] = (real)NAN;
     for (int i = 0; i < N_PRODUCT_KERNELS; i++)
         if (PRODUCT_KERNELS[i].runs_here()) {
-            run(&c, &PRODUCT_KERNELS[i]);
-            for (int m = 0; m < 9; m++)
-                for (int n = 0; n < 20; n++)
-                    assert_true(isfinite(c.C[m * c.p.ldc + n]));
+            run(c, &PRODUCT_KERNELS[i]);
+            for (int m = 0; m < p->M; m++)
+                for (int n = 0; n < p->N; n++)
+                    assert_true(isfinite(c->C[m * p->ldc + n]));
         }
-    free_case(&c);
+}
+
+static void a_kernel_overwrites_what_is_not_a_number(void **state) {
+    (void)state;
+    for_all_cases(check_overwriting);
 }
 
 /* ---- against each other ----------------------------------------------------------------------------------------- */
