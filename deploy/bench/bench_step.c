@@ -33,7 +33,8 @@ typedef struct Tally {
 typedef struct Bench {
     const Config *config;
     const BenchOptions *options;
-    Tally all; /* of all rounds */
+    Tally all; /* of all rounds that count */
+    bool is_warm;
     BenchBatches *batches;
     Schema *schema;
     Store *store;
@@ -231,7 +232,9 @@ static Err our_side(void *ctx, double *rate) {
     Tally tally = {0};
     Err err = run_for(b, seconds_of(b->options), &tally);
     *rate = (double)tally.n_instances / tally.total_s;
-    add_tally(&b->all, &tally);
+    if (b->is_warm)
+        add_tally(&b->all, &tally);
+    b->is_warm = true;
     return err;
 }
 
