@@ -10,10 +10,15 @@
 #include <time.h>
 #include <unistd.h>
 
-static _Noreturn void be_child(pid_t parent, void (*body)(void *ctx, int in, int out), void *ctx, int in, int out) {
+void bench_child_tie(pid_t parent) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() == parent) /* it may have died before the line above */
-        body(ctx, in, out);
+    if (getppid() != parent) /* it has died before the line above */
+        _exit(0);
+}
+
+static _Noreturn void be_child(pid_t parent, void (*body)(void *ctx, int in, int out), void *ctx, int in, int out) {
+    bench_child_tie(parent);
+    body(ctx, in, out);
     fflush(NULL);
     _exit(0);
 }

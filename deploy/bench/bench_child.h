@@ -25,4 +25,7 @@ double bench_child_cpu_s(const BenchChild *c);
 bool bench_child_has_ended(const BenchChild *c);
 void bench_child_end(BenchChild *c); /* kills it, waits for it, and zeroes c */
 
+/* First in a child that was forked otherwise: it is killed when its parent ends. */
+void bench_child_tie(pid_t parent);
+
 #endif

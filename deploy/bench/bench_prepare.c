@@ -15,6 +15,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/new_directory.h"
+#include "deploy/bench/bench_child.h"
 #include "worker/data/synth.h"
 
 enum { PATH = CONFIG_PATH + 64, DEFAULT_ROUNDS = 5, LEAST_ROWS = 1000 };
@@ -52,7 +53,8 @@ static Err make_inputs(Bench *b, const BenchOptions *o) {
     return err;
 }
 
-static _Noreturn void be_prepare(const Bench *b) {
+static _Noreturn void be_prepare(const Bench *b, pid_t parent) {
+    bench_child_tie(parent);
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     dup2(null, STDOUT_FILENO);
     execl("/proc/self/exe", "mangrove", "prepare", b->inputs[0], b->inputs[1], "--out", b->out, "--force",
@@ -66,9 +68,9 @@ static Err ours(void *ctx, double *value) {
     int status;
     double start = bench_now_s();
     fflush(NULL); /* else the child has what is buffered, too */
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
     if (pid == 0)
-        be_prepare(b);
+        be_prepare(b, parent);
     if (pid < 0)
         return err_fail(ERR_FAILED, "cannot start a process: %s", strerror(errno));
     while (wait4(pid, &status, 0, &used) < 0)

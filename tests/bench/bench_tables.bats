@@ -52,3 +52,16 @@ for o in lines:
     run bench prepare --rows 5 --dir "$BATS_TEST_TMPDIR"
     [ "$status" -eq 2 ]
 }
+
+@test "bench prepare takes what it has started along when it is killed" {
+    "$MANGROVE" bench prepare --rows 200000 --dir "$BATS_TEST_TMPDIR" >/dev/null 3>&- &
+    local bench=$! child="" deadline=$((SECONDS + 60))
+    until child=$(pgrep -P "$bench" -f "mangrove prepare") && kill -STOP "$child"; do # nothing but SIGKILL ends it now
+        kill -0 "$bench"
+        [ "$SECONDS" -lt "$deadline" ]
+    done
+    kill -KILL "$bench"
+    while grep -q '^State:.[^ZX]' "/proc/$child/status" 2>/dev/null; do
+        [ "$SECONDS" -lt "$deadline" ] || { kill -KILL "$child"; false; }
+    done
+}
