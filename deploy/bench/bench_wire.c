@@ -15,7 +15,7 @@
 #include "worker/remote.h"
 #include "worker/trainer.h"
 
-enum { JOB = 1, SERVER = 2, WORKER = 3, DEAD_MS = 1000 };
+enum { JOB = 1, SERVER = 2, WORKER = 3, DEAD_MS = 1000, SENTENCE = 512 };
 
 typedef struct Traffic {
     double pull, push; /* bytes, requests and replies */
@@ -42,7 +42,8 @@ typedef struct Wiring {
     ClusterView view;
     Trainer *trainer;
     Traffic traffic;
-    Err code; /* of the session's end */
+    Err code; /* of the session's end, and why */
+    char sentence[SENTENCE];
 } Wiring;
 
 /* ---- the messages ----------------------------------------------------------------------------------------------- */
@@ -68,7 +69,8 @@ static void from_server(void *ctx, uint64_t peer, Message *m) {
 
 static void on_server_finished(void *ctx, Err code, const char *sentence) {
     Wiring *w = ctx;
-    w->code = err_fail(code ? code : ERR_FAILED, "the server has ended: %s", sentence);
+    w->code = code ? code : ERR_FAILED;
+    snprintf(w->sentence, sizeof w->sentence, "%s", sentence);
 }
 
 static void exchange_all(Wiring *w) {
@@ -82,6 +84,8 @@ static void exchange_all(Wiring *w) {
 
 static Err result_of(const Wiring *w) {
     const char *sentence;
+    if (w->code)
+        return err_fail(w->code, "the server has ended: %s", w->sentence);
     Err err = remote_failure(w->remote, &sentence);
     return err ? err_fail(err, "%s", sentence) : OK;
 }
@@ -97,11 +101,11 @@ static Err pull_start(void *self, Exchange *x) {
 
 static Err pull_wait(void *self, Exchange *x) {
     Wiring *w = self;
-    Err result;
+    Err result, err = result_of(w);
     (void)x; /* the oldest, and answered by now */
-    if (!remote_take_pull(w->remote, &result))
-        return err_fail(ERR_FAILED, "a pull was not answered");
-    return result ? result : result_of(w);
+    if (err || remote_take_pull(w->remote, &result))
+        return err ? err : result;
+    return err_fail(ERR_FAILED, "a pull was not answered");
 }
 
 static Err push(void *self, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads,
@@ -198,7 +202,7 @@ static Err open_wiring(Wiring *w, const Dataset *data) {
         return err;
     start_server(w);
     if (w->code)
-        return w->code;
+        return result_of(w);
     start_worker(w);
     return result_of(w);
 }

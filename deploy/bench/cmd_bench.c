@@ -83,7 +83,7 @@ enum {
 };
 
 static const struct argp_option ARGUMENTS[] = {
-    {"data", 'd', "DIR", 0, "Batches of this prepared data set (default: made up)", 0},
+    {"data", 'd', "DIR", 0, "Batches of this prepared data set (default: made up; of bench wire: data.dir)", 0},
     {"batch", 'b', "N", 0, "Instances in a batch (train.batch)", 0},
     {"seconds", 't', "S", 0, "Length of a round", 0},
     {"rounds", KEY_ROUNDS, "N", 0, "Rounds; in each the yardstick has its turn (default 5)", 0},
