@@ -20,7 +20,7 @@
  *     S B b / max(u, d)             the servers' network
  *
  *   Where two of them are near each other queues form, and less comes out than either allows: the rate is their
- *   4-norm, (sum of bound^-4)^(-1/4).
+ *   8-norm, (sum of bound^-8)^(-1/8).
  *
  *   `wire: bf16` halves values, not keys, and not the work with them: k counts bytes of f32. Frames on the wire are
  *   MODEL_OVERHEAD times the bytes. On one machine of C cores there is also C over the processor time of an instance

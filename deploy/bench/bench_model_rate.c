@@ -31,9 +31,9 @@ ModelRate model_rate(const ModelSetting *s, double gbit_per_s, int workers, int 
         if (bounds[i].instances_per_s < least.instances_per_s)
             least = bounds[i];
         if (i > 0) /* T is no less than c: the second bound holds the first */
-            sum += pow(bounds[i].instances_per_s, -4);
+            sum += pow(bounds[i].instances_per_s, -8);
     }
-    return (ModelRate){pow(sum, -0.25), least.bound};
+    return (ModelRate){pow(sum, -0.125), least.bound};
 }
 
 /* Two equations with two unknowns; noise must not make either negative. */

@@ -86,7 +86,7 @@ for o in lines:
     w, c, t = o["workers"], 1e-3, 1e5 / (1e9 / 8 / 1.07)
     T = max(c, t, (c + 2 * t) / 2)
     bounds = {"the workers\u0027 network": w * 100 / T, "the servers\u0027 network": network, "s": 100 / (1e-12 * 2e5)}
-    want = sum(b**-4 for b in bounds.values()) ** -0.25
+    want = sum(b**-8 for b in bounds.values()) ** -0.125
     assert abs(o["instances_per_s"] / want - 1) < 1e-3, (o, want)  # printed with one decimal
     if w > 1: assert o["bound"] == "the servers\u0027 network", o
 assert len(lines) == 10
