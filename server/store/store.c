@@ -284,6 +284,8 @@ Err store_push(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys
                PushResult *result) {
     size_t n_values;
     assert(work->domain < N_DOMAINS && work->rank < s->n_ranks);
+    if (work->group && !s->group_bits[work->domain])
+        return err_fail(ERR_PROTOCOL, "a push of a group, but this store has none: steps bring their dense gradients");
     if (work->epoch > s->epoch || (work->epoch == s->epoch && !groups_are_begun(s, work))) {
         *result = PUSH_RETRY;
         return OK;

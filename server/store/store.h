@@ -69,7 +69,7 @@ Err store_check_keys(const Store *s, const uint64_t *keys, uint32_t n_keys, size
 void store_pull(const Store *s, const uint64_t *keys, uint32_t n_keys, real *values);
 
 /* grads likewise. Keys have been checked; work's domain, step (of the current epoch) and rank are in range (asserted).
- * A key that occurs twice, a table that the domain or the kind of push does not reach, NaN or infinity is refused as ERR_PROTOCOL before
+ * A group where there are none, a key that occurs twice, a table that the domain or the kind of push does not reach, NaN or infinity is refused as ERR_PROTOCOL before
  * anything changes: a push is applied whole or not at all. */
 Err store_push(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads,
                PushResult *result) MUST_CHECK;

@@ -94,6 +94,20 @@ static void each_kind_of_push_has_its_own_tables(void **state) {
     store_close(&f.store);
 }
 
+static void a_store_without_groups_refuses_one(void **state) {
+    (void)state;
+    Fixture f;
+    fixture_open(&f, OPTIMIZER_SGD, 0, 1);
+    push_steps(&f, 0, 2);
+    Work work = group_of(1, 0, 2);
+    uint64_t key = key_of(f.dense_a, f.bias);
+    real grads[SCHEMA_DENSE_WIDTH] = {1};
+    PushResult result;
+    assert_int_equal(store_push(f.store, &work, &key, 1, grads, &result), ERR_PROTOCOL);
+    assert_non_null(strstr(err_message(), "this store has none"));
+    store_close(&f.store);
+}
+
 static void a_new_epoch_and_a_restored_one_begin_with_groups_like_their_steps(void **state) {
     (void)state;
     Fixture f;
@@ -116,6 +130,7 @@ int main(void) {
         cmocka_unit_test(a_group_is_applied_once_and_after_its_steps),
         cmocka_unit_test(t_counts_steps_alone),
         cmocka_unit_test(each_kind_of_push_has_its_own_tables),
+        cmocka_unit_test(a_store_without_groups_refuses_one),
         cmocka_unit_test(a_new_epoch_and_a_restored_one_begin_with_groups_like_their_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
