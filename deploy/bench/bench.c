@@ -19,6 +19,11 @@ static double clock_s(clockid_t id) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+void bench_make_async(Config *config) {
+    config->train.consistency = CONSISTENCY_ASYNC;
+    config->train.ranks = 1;
+}
+
 double bench_now_s(void) {
     return clock_s(CLOCK_MONOTONIC);
 }

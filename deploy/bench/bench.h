@@ -65,6 +65,9 @@ BenchSpread bench_spread(double *values, int n);
 /* Runs the command and finds "speed N instances/s" in the last line of what it prints. ERR_FAILED. */
 Err bench_yardstick(const char *command, double *instances_per_s) MUST_CHECK;
 
+/* Any configuration as benchmarks of workers and servers take it: async, one rank. */
+void bench_make_async(Config *config);
+
 double bench_now_s(void); /* CLOCK_MONOTONIC */
 double bench_cpu_s(void); /* CLOCK_THREAD_CPUTIME_ID */
 

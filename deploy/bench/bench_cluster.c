@@ -91,7 +91,7 @@ static Err write_config(const Run *r, char *path, size_t size) {
     config.cluster.advertise[0] = 0;
     config.cluster.heartbeat_ms = HEARTBEAT_MS;
     config.train.epochs = config.train.patience = 1000;
-    config.train.consistency = CONSISTENCY_ASYNC;
+    bench_make_async(&config);
     config.snapshot.enabled = false;
     char *text = config_text(&config);
     snprintf(path, size, "%s.yaml", r->dir);
@@ -241,11 +241,13 @@ static void ask(void *ctx) {
     Err err = look_around(r);
     if (!err && bench_now_s() - r->progress_s > PATIENCE_S)
         err = err_fail(ERR_TIMEOUT, "no instance was trained for %d s", PATIENCE_S);
+    if (err) {
+        finish(r, err);
+        return;
+    }
     message_init(&m, MESSAGE_STATUS_ASK);
     if (link_send(r->link, 0, &m))
         log_debug("not sent: %s", err_message());
-    if (err)
-        finish(r, err);
 }
 
 static Err measure(Run *r) {

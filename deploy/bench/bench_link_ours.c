@@ -33,7 +33,6 @@ struct LinkOurs {
     uint64_t n_pulls, n_pushes, n_heard, n_heard_before; /* before: when it was last looked at */
     uint64_t silent_ms;
     int n_under_way;
-    bool is_open;
     double end_s, asked_s, *samples; /* samples: of round trips, else NULL */
     int n_samples;
     Err result;

@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 #include "common/options.h"
+#include "deploy/bench/bench.h"
 #include "deploy/bench/bench_child.h"
 #include "deploy/bench/bench_link.h"
 #include "server/server_shell.h"
@@ -51,7 +52,9 @@ void link_setup_serve(void *ctx, int in, int out) {
 
 Config link_setup_config(const Config *given) {
     Config config = *given;
-    config.train.consistency = CONSISTENCY_ASYNC;
+    bench_make_async(&config);
+    config.train.wire = WIRE_FP32; /* that of the frames which are sent */
+    config.dense = (DenseConfig){.fetch = 1, .push = 1};
     config.train.batch = BATCH;
     config.optimizer.kind = OPTIMIZER_ADAM;
     return config;

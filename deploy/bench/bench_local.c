@@ -1,10 +1,8 @@
 /* The worker's trainer against a store in this process: training without wire, scheduler and evaluation. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "common/log.h"
 #include "deploy/bench/bench_cluster.h"
 #include "deploy/local_client.h"
+#include "proto/message.h"
 #include "worker/ops/gemm.h"
 #include "worker/trainer.h"
 
@@ -61,6 +59,8 @@ static Err open_local(Local *l, const Config *config, const BenchRoom *room) {
         err = store_open(&l->store, &l->schema, &config->optimizer, config->train.seed, 1);
     if (err)
         return err;
+    if (config->dense.push > 1)
+        store_use_groups(l->store);
     TrainerEnv env = {.ctx = l, .client = local_client(l->store), .stepped = stepped, .scored = never_scored};
     trainer_open(&l->trainer, l->data, &l->geometry, config, &l->schema, model, &env);
     return OK;
@@ -74,36 +74,37 @@ static void close_local(Local *l) {
     assignment_free(&l->epoch);
 }
 
-static void deal_epoch(Local *l, uint64_t seed, uint32_t epoch) {
-    uint32_t n_steps[N_DOMAINS], n = 0;
-    for (int d = 0; d < N_DOMAINS; d++)
-        n += n_steps[d] = geometry_steps(&l->geometry, d, SPLIT_TRAIN);
-    Part *parts = must_calloc(geometry_parts(&l->geometry), sizeof *parts);
-    StepName *names = must_calloc(n, sizeof *names);
-    geometry_epoch_order(&l->geometry, seed, epoch, parts, names);
+/* All of the epoch, as the one rank of a sync cluster is leased it. */
+static Err deal_epoch(Local *l, const Config *config, uint32_t epoch) {
+    const uint32_t rank = 0;
+    uint32_t n_steps[N_DOMAINS];
+    Message m;
+    message_init(&m, MESSAGE_LEASE);
+    m.lease = (MessageLEASE){.lease = epoch, .kind = LEASE_RANKS, .epoch = epoch};
+    message_add_bytes(&m, &rank, sizeof rank);
     assignment_free(&l->epoch);
-    l->epoch = (Assignment){.lease = epoch, .kind = LEASE_PART, .epoch = epoch, .n_steps = n, .n_ranks = 1};
-    l->epoch.steps = must_calloc(n, sizeof *l->epoch.steps);
-    l->epoch.ranks = must_calloc(1, sizeof *l->epoch.ranks);
-    for (uint32_t i = 0; i < n; i++)
-        l->epoch.steps[i] = (AssignedStep){.step = names[i].step, .domain = names[i].domain};
-    free(names);
-    free(parts);
+    Err err = assignment_decode(&l->epoch, &m, &l->geometry, config);
+    message_free(&m);
+    for (int d = 0; d < N_DOMAINS; d++)
+        n_steps[d] = geometry_steps(&l->geometry, d, SPLIT_TRAIN);
     store_open_epoch(l->store, epoch, n_steps);
+    return err;
 }
 
 Err bench_local_run(const Config *config, const BenchRoom *room, double seconds, double *instances_per_s,
                     double *cpu_s) {
     Local l = {.seconds = seconds};
     Config async = *config;
-    async.train.consistency = CONSISTENCY_ASYNC;
+    bench_make_async(&async);
     Err err = open_local(&l, &async, room);
     l.warm_s = bench_now_s() + seconds / 2;
     for (uint32_t epoch = 1; !err && l.end_s == 0; epoch++) {
         TrainerResult result;
-        deal_epoch(&l, async.train.seed, epoch);
-        err = trainer_run(l.trainer, &l.epoch, &result);
-        l.n_before += result.n_instances;
+        err = deal_epoch(&l, &async, epoch);
+        if (!err)
+            err = trainer_run(l.trainer, &l.epoch, &result);
+        if (!err)
+            l.n_before += result.n_instances;
     }
     *cpu_s = err ? 0 : l.cpu_s / (double)(l.n_end - l.n_begin);
     if (!err)

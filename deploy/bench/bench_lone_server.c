@@ -63,7 +63,6 @@ static void on_receive(void *ctx, Link *link, uint64_t peer, Message *m) {
     } else if (m->type == MESSAGE_READY) {
         open_epoch(s, peer);
     } else if (m->type == MESSAGE_EPOCH_OPENED) {
-        s->is_open = true;
         loop_stop(s->loop);
     } else if (m->type == MESSAGE_BYE) {
         fail(s, err_fail(ERR_FAILED, "the server that was to be measured has left: %s", m->bye.text));

@@ -15,9 +15,7 @@ typedef struct LoneServer {
     Loop *loop;           /* the caller's, which runs it */
     Supervisor supervisor;
     Link *link;
-    uint64_t incarnation;
     char endpoint[MESSAGE_TEXT]; /* of the server */
-    bool is_open;                /* its epoch */
     Err code;                    /* what went wrong; the loop was stopped then */
 } LoneServer;
 

@@ -77,39 +77,62 @@ static Err measure(ModelRun *r) {
     return err;
 }
 
+enum { N_CONSTANTS = 9 };
+
+typedef struct Constant {
+    const char *name;
+    double *value, unit;
+    bool is_given;
+} Constant;
+
+/* "NAME=NUMBER" of so many characters. */
+static Err read_constant(Constant *constants, const char *text, size_t length) {
+    size_t n = strcspn(text, "=,");
+    Constant *c = constants;
+    while (c < constants + N_CONSTANTS && (strlen(c->name) != n || memcmp(c->name, text, n)))
+        c++;
+    if (c == constants + N_CONSTANTS)
+        return err_fail(ERR_USAGE, "--constants has no \"%.*s\"", (int)n, text);
+    if (c->is_given)
+        return err_fail(ERR_USAGE, "--constants gives %s twice", c->name);
+    const char *number = text + n + 1;
+    char *end = NULL;
+    double x = n + 1 < length ? strtod(number, &end) : -1;
+    if (!(x >= 0 && x < 1e12) || end != text + length)
+        return err_fail(ERR_USAGE, "--constants lacks a number for %s (as in %s=12.5,...)", c->name, c->name);
+    *c->value = x * c->unit;
+    c->is_given = true;
+    return OK;
+}
+
 /* "step_us=600,latency_us=250,...": all of them, in any order. */
 static Err read_constants(ModelRun *r, const char *text) {
     ModelStep *m = &r->steps[0];
-    const struct {
-        const char *name;
-        double *value, unit;
-    } constants[] = {
-        {"step_us", &m->step_s, 1e-6},
-        {"latency_us", &m->latency_s, 1e-6},
-        {"server_step_us", &r->server_step_s, 1e-6},
-        {"server_byte_ns", &r->server_byte_s, 1e-9},
-        {"key_bytes", &m->key_bytes, 1},
-        {"value_bytes", &m->value_bytes, 1},
-        {"dense_key_bytes", &m->dense_key_bytes, 1},
-        {"dense_value_bytes", &m->dense_value_bytes, 1},
-        {"machine_us", &m->machine_cpu_s, 1e-6},
+    Constant constants[N_CONSTANTS] = {
+        {"step_us", &m->step_s, 1e-6, false},
+        {"latency_us", &m->latency_s, 1e-6, false},
+        {"server_step_us", &r->server_step_s, 1e-6, false},
+        {"server_byte_ns", &r->server_byte_s, 1e-9, false},
+        {"key_bytes", &m->key_bytes, 1, false},
+        {"value_bytes", &m->value_bytes, 1, false},
+        {"dense_key_bytes", &m->dense_key_bytes, 1, false},
+        {"dense_value_bytes", &m->dense_value_bytes, 1, false},
+        {"machine_us", &m->machine_cpu_s, 1e-6, false},
     };
-    enum { N = sizeof constants / sizeof *constants };
     m->batch = r->config.train.batch;
     r->n_batches = 1;
-    for (int i = 0; i < N; i++) {
-        char pattern[64];
-        snprintf(pattern, sizeof pattern, "%s=", constants[i].name);
-        const char *at = text;
-        while ((at = strstr(at, pattern)) && at > text && at[-1] != ',')
-            at++;
-        char *end;
-        double x = at ? strtod(at + strlen(pattern), &end) : 0;
-        if (!at || end == at + strlen(pattern) || (*end && *end != ',') || !(x >= 0 && x < 1e12))
-            return err_fail(ERR_USAGE, "--constants lacks a number for %s (as in %s12.5,...)", constants[i].name,
-                            pattern);
-        *constants[i].value = x * constants[i].unit;
+    for (const char *at = text; *at;) {
+        size_t length = strcspn(at, ",");
+        Err err = read_constant(constants, at, length);
+        if (err)
+            return err;
+        at += length + (at[length] == ',');
     }
+    for (int i = 0; i < N_CONSTANTS; i++)
+        if (!constants[i].is_given)
+            return err_fail(ERR_USAGE, "--constants lacks a number for %s (as in %s=12.5,...)", constants[i].name,
+                            constants[i].name);
+    m->server_s = model_server_s(m, r->server_step_s, r->server_byte_s);
     return m->step_s > 0 && m->value_bytes > 0 && m->machine_cpu_s > 0 && r->server_step_s + r->server_byte_s > 0
                ? OK
                : err_fail(ERR_USAGE, "--constants: a step, its values and its work cannot all cost nothing");
@@ -216,8 +239,11 @@ Err bench_model(const Config *config, const BenchOptions *options) {
     ModelRun *r = &run;
     *r = (ModelRun){.options = options, .config = *config, .seconds = options->seconds > 0 ? options->seconds : 4};
     r->config.cluster.servers = r->config.cluster.workers = 1;
-    r->config.train.consistency = CONSISTENCY_ASYNC;
-    r->config.train.wire = WIRE_FP32; /* the other settings follow from it */
+    bench_make_async(&r->config);
+    r->config.train.wire = WIRE_FP32; /* the other settings follow from these */
+    r->config.dense = (DenseConfig){.fetch = 1, .push = 1};
+    if (options->constants && (options->data_dir || options->dir || options->seconds > 0))
+        return err_fail(ERR_USAGE, "with --constants nothing is measured: leave out --data, --seconds and --dir");
     Err err = options->constants ? read_constants(r, options->constants) : measure(r);
     if (err)
         return err;

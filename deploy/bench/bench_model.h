@@ -59,6 +59,9 @@ ModelRate model_rate(const ModelSetting *s, double gbit_per_s, int workers, int 
 /* f and k from what a server took at two batch sizes. */
 void model_fit_server(const ModelStep *small, const ModelStep *large, double *step_s, double *byte_s);
 
+/* f + k (u + d). */
+double model_server_s(const ModelStep *m, double step_s, double byte_s);
+
 /* The fewest servers with which workers reach share of what their processors alone allow; 0: no number does, because
  * the workers' own network is what bounds them. */
 int model_servers(const ModelSetting *s, double gbit_per_s, int workers, double share);

@@ -52,6 +52,11 @@ void model_fit_server(const ModelStep *small, const ModelStep *large, double *st
     }
 }
 
+double model_server_s(const ModelStep *m, double step_s, double byte_s) {
+    Bytes b = bytes_of(&(ModelSetting){.step = m, .dense_every = 1}, 1);
+    return step_s + byte_s * (b.up + b.down);
+}
+
 int model_servers(const ModelSetting *s, double gbit_per_s, int workers, double share) {
     enum { MOST = 4096 };
     double want = share * workers * s->step->batch / s->step->step_s;

@@ -131,7 +131,7 @@ Err bench_scale(const Config *config, const BenchOptions *options) {
     s.seconds = options->seconds > 0 ? options->seconds : DEFAULT_SECONDS;
     s.rounds = options->rounds ? options->rounds : DEFAULT_ROUNDS;
     s.config.cluster.servers = 1;
-    s.config.train.consistency = CONSISTENCY_ASYNC;
+    bench_make_async(&s.config);
     size_t n = (size_t)s.rounds;
     s.one = must_calloc(5 * n, sizeof *s.one);
     s.two = s.one + n, s.served = s.two + n, s.worked = s.served + n, s.command = s.worked + n;

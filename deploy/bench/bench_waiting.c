@@ -24,7 +24,7 @@ static const double MORE_S = 0.01; /* where a busy machine has not got far enoug
 /* What a step asks for and what it pushes. */
 typedef struct Record {
     uint8_t domain;
-    uint32_t n_pull, n_push;
+    uint32_t n_pull, n_push, n_instances;
     size_t n_values, n_grads;
     uint64_t *pull, *push;
     real *grads;
@@ -42,7 +42,7 @@ typedef struct Client {
 } Client;
 
 struct BenchWaiting {
-    const Config *config;
+    Config config;
     BenchBatches *batches;
     Dataset *data;
     Schema schema;
@@ -75,6 +75,7 @@ static void record_step(BenchWaiting *w, Step *step, Store *store, Record *r) {
     step_begin(step, &batch, true);
     const uint64_t *keys = step_pull_keys(step, &r->n_pull, &r->n_values);
     r->domain = work.domain;
+    r->n_instances = (uint32_t)batch.n_instances;
     r->pull = copy_of(keys, r->n_pull * sizeof *keys);
     store_pull(store, keys, r->n_pull, step_values(step));
     step_forward(step);
@@ -87,10 +88,10 @@ static void record_step(BenchWaiting *w, Step *step, Store *store, Record *r) {
 /* Twice through: the arena finds its size first. The time includes copying the record, a few hundredths of it. */
 static Err record_all(BenchWaiting *w, const Model *model, double *step_s) {
     Store *store;
-    Err err = store_open(&store, &w->schema, &w->config->optimizer, w->config->train.seed, 1);
+    Err err = store_open(&store, &w->schema, &w->config.optimizer, w->config.train.seed, 1);
     if (err)
         return err;
-    Step *step = step_open(model, w->config, &w->schema);
+    Step *step = step_open(model, &w->config, &w->schema);
     size_t most = 0;
     Record unused;
     record_step(w, step, store, &unused);
@@ -146,7 +147,7 @@ static Err advance(Client *c) {
             int at = (int)(c->n_pushed++ % 2);
             const Record *r = c->records[at];
             remote_push(c->remote, &c->pulls[at].work, r->push, r->n_push, r->grads);
-            c->all->n_instances += (uint64_t)c->all->config->train.batch;
+            c->all->n_instances += r->n_instances;
             c->is_computing = false;
             moves = true;
         }
@@ -190,10 +191,10 @@ static void server_fault(void *ctx, Link *link, uint64_t peer, const char *sente
 
 static Err open_client(BenchWaiting *w, Client *c, uint32_t number) {
     RemoteOptions options = {.schema = &w->schema,
-                             .config = config_fingerprint(w->config),
+                             .config = config_fingerprint(&w->config),
                              .job = LONE_SERVER_JOB,
                              .sender = number,
-                             .wire = w->config->train.wire,
+                             .wire = w->config.train.wire,
                              .limits = {.silent_ms = SILENT_MS, .request_ms = 2 * SILENT_MS}};
     LinkOptions link = {.incarnation = network_new_incarnation(),
                         .window_messages = CHANNEL_OUTSTANDING,
@@ -308,15 +309,15 @@ void bench_waiting_bytes(const BenchWaiting *w, ModelStep *out) {
 /* ---- opening and closing ---------------------------------------------------------------------------------------- */
 
 static Err open_data(BenchWaiting *w, const BenchRoom *room, double *step_s) {
-    const Model *model = model_find(w->config->model.name);
+    const Model *model = model_find(w->config.model.name);
     if (!model)
         return ERR_CONFIG;
     gemm_use_one_thread();
     Err err = dataset_open(&w->data, room->data_dir);
     if (!err)
-        err = bench_batches_open(&w->batches, w->config, model, room->data_dir, 0);
+        err = bench_batches_open(&w->batches, &w->config, model, room->data_dir, 0);
     if (!err)
-        err = model_schema(w->config, bench_batches_items(w->batches), bench_batches_users(w->batches), &w->schema);
+        err = model_schema(&w->config, bench_batches_items(w->batches), bench_batches_users(w->batches), &w->schema);
     return err ? err : record_all(w, model, step_s);
 }
 
@@ -324,7 +325,9 @@ Err bench_waiting_open(BenchWaiting **out, const Config *config, const BenchRoom
     BenchWaiting *w = must_calloc(1, sizeof *w);
     char log_path[BENCH_PATH + 32];
     *out = w;
-    w->config = config;
+    w->config = *config;
+    bench_make_async(&w->config);
+    w->config.dense = (DenseConfig){.fetch = 1, .push = 1};
     snprintf(log_path, sizeof log_path, "%s/lone-server.log", room->dir);
     Err err = open_data(w, room, step_s);
     if (!err)
@@ -332,7 +335,7 @@ Err bench_waiting_open(BenchWaiting **out, const Config *config, const BenchRoom
     if (!err)
         err = network_open(&w->network, w->loop);
     if (!err)
-        err = lone_server_open(&w->server, config, dataset_manifest(w->data), w->loop, w->network, log_path);
+        err = lone_server_open(&w->server, &w->config, dataset_manifest(w->data), w->loop, w->network, log_path);
     w->endpoint = w->server.endpoint;
     w->view = (ClusterView){.map = 1, .n_servers = 1, .endpoints = &w->endpoint};
     return err;

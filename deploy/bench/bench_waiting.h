@@ -18,7 +18,8 @@ typedef struct BenchWaitingRates {
     double clients_cpu_s;                     /* likewise, of this process's loop thread */
 } BenchWaitingRates;
 
-/* Starts the server and computes a few batches, to have their keys and gradients; step_s: how long one took. */
+/* Dense rows go with every step, whatever config.dense says.
+ * Starts the server and computes a few batches, to have their keys and gradients; step_s: how long one took. */
 Err bench_waiting_open(BenchWaiting **out, const Config *config, const BenchRoom *room, double *step_s) MUST_CHECK;
 void bench_waiting_close(BenchWaiting **w);
 

@@ -241,8 +241,7 @@ static Err measure(const Config *config, const Dataset *data, const Setting *set
     w->config = *config;
     w->config.train.wire = setting->wire;
     w->config.dense = (DenseConfig){.fetch = setting->dense, .push = setting->dense};
-    w->config.train.consistency = CONSISTENCY_ASYNC;
-    w->config.train.ranks = 1;
+    bench_make_async(&w->config);
     Err err = open_wiring(w, data);
     if (!err)
         err = train_parts(w, n_parts);

@@ -97,7 +97,9 @@ static const struct argp_option ARGUMENTS[] = {
     {"rows", KEY_ROWS, "N", 0, "Rows of the table", 0},
     {"gbit", KEY_GBIT, "N", 0, "Gbit/s of each host's network (default: 1, 10 and 25)", 0},
     {"constants", KEY_CONSTANTS, "LIST", 0,
-     "Of the configured batch, instead of measuring: NAME=NUMBER,... with all the names that --json prints", 0},
+     "Of the configured batch, instead of measuring: NAME=NUMBER,... with what --json prints from step_us to "
+     "machine_us",
+     0},
     {"json", 'j', NULL, 0, "Print one JSON object a line", 0},
     {"csv", KEY_CSV, "FILE", 0, "Append a row for each result, with the machine and the commit", 0},
     {0},

@@ -25,7 +25,7 @@ bench() {
 }
 
 bench_model() {
-    "$MANGROVE" bench model --json --batch 100 --dir "$BATS_TEST_TMPDIR" "$@"
+    "$MANGROVE" bench model --json --batch 100 "$@"
 }
 
 @test "bench train compares a cluster with local tables" {
@@ -48,6 +48,19 @@ bench_model() {
     every <<<"${lines[11]}"
 }
 
+@test "bench train, scale and model take groups of dense rows, bench train and scale configurations of sync" {
+    for set in "dense.push=3 dense.fetch=2" "train.consistency=sync train.ranks=4"; do
+        run --separate-stderr bench train --seconds 0.05 $(printf -- '--set %s ' $set)
+        [ "$status" -eq 0 ] || { echo "$stderr"; false; }
+        every <<<"$output"
+        run --separate-stderr bench scale --seconds 0.05 $(printf -- '--set %s ' $set)
+        [ "$status" -eq 0 ] || { echo "$stderr"; false; }
+        every <<<"$output"
+    done
+    run --separate-stderr bench_model --seconds 0.05 --dir "$BATS_TEST_TMPDIR" --set dense.push=3
+    [ "$status" -eq 0 ] || { echo "$stderr"; false; }
+}
+
 @test "a benchmark leaves nothing behind, and says why it cannot run" {
     run bench train --seconds 0.1 --set model.name=nothing
     [ "$status" -eq 1 ]
@@ -62,7 +75,7 @@ bench_model() {
 }
 
 @test "bench model measures its constants and says how many servers clusters need" {
-    run --separate-stderr bench_model --seconds 0.1
+    run --separate-stderr bench_model --seconds 0.1 --dir "$BATS_TEST_TMPDIR"
     [ "$status" -eq 0 ] || { echo "$stderr"; false; }
     [ "${#lines[@]}" -eq $((2 + 3 * 10 * 6 + 3)) ]
     /usr/bin/python3 -c 'import json, math, sys
@@ -94,4 +107,13 @@ assert len(lines) == 10
     run bench_model --constants "step_us=1000"
     [ "$status" -eq 2 ]
     [[ "$output" == *latency_us* ]]
+    run bench_model --constants "$constants,dense_bytes=1"
+    [ "$status" -eq 2 ]
+    [[ "$output" == *'--constants has no "dense_bytes"'* ]]
+    run bench_model --constants "$constants" --seconds 1
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"leave out --data, --seconds and --dir"* ]]
+    run "$MANGROVE" bench model --batch 100 --constants "${constants/server_step_us=0/server_step_us=300}"
+    [ "$status" -eq 0 ]
+    [[ "$output" == *" and 300 us of a server"* ]] # 1e-12 s a byte of 2e5 do not show
 }

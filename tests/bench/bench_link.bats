@@ -29,7 +29,7 @@ children_of() {
 }
 
 @test "bench rtt compares with raw ZeroMQ" {
-    run --separate-stderr "$MANGROVE" bench rtt --json --rows 100 --rounds 1 --seconds 0.05
+    run --separate-stderr "$MANGROVE" bench rtt --json --rows 100 --rounds 1 --seconds 0.05 --set train.wire=bf16
     [ "$status" -eq 0 ]
     [ "${#lines[@]}" -eq 1 ]
     has_ratios "$output"

@@ -31,10 +31,10 @@ train() {
     pids+=($!)
     for i in {1..100}; do [ -s "$run/scheduler.endpoint" ] && break; sleep .1; done
     endpoint=$(cat "$run/scheduler.endpoint")
-    on 2 "$MANGROVE" server --scheduler "$endpoint" --insecure 2>"$WORK/server.log" &
+    on 2 "$MANGROVE" server --scheduler "$endpoint" --insecure >/dev/null 2>"$WORK/server.log" &
     pids+=($!)
     for ((i = 0; i < $2; i++)); do
-        on $((3 + i)) "$MANGROVE" worker --scheduler "$endpoint" --data "$DATA" 2>"$WORK/worker-$i.log" &
+        on $((3 + i)) "$MANGROVE" worker --scheduler "$endpoint" --data "$DATA" >/dev/null 2>"$WORK/worker-$i.log" &
         pids+=($!)
     done
     ip netns exec "$HOSTS-1" /usr/bin/python3 - "$MANGROVE" "$endpoint" <<'E2'
@@ -59,8 +59,8 @@ while time.monotonic() < end:
     time.sleep(.3)
 sys.exit("no 8 seconds of training within a minute")
 E2
-    kill -9 "${pids[@]}" 2>/dev/null
-    for i in 1 2 3; do # what netns exec had started
+    kill -9 "${pids[@]}" 2>/dev/null || true
+    for i in 1 2 3 4; do # what netns exec had started
         local pid
         for pid in $(ip netns pids "$HOSTS-$i"); do kill -9 "$pid" 2>/dev/null || true; done
     done
