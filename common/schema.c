@@ -172,11 +172,3 @@ void schema_initial_row_f32(const Schema *s, uint64_t seed, int table, uint64_t 
     for (uint32_t i = 0; i < width; i++)
         out[i] = (float)drawn[i];
 }
-
-uint64_t key_mix(uint64_t key) {
-    return XXH3_64bits(&key, sizeof key);
-}
-
-uint32_t key_slot(uint64_t key) {
-    return (uint32_t)(key_mix(key) >> (64 - 12));
-}

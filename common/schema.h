@@ -29,18 +29,18 @@ enum {
     DOMAIN_A = 0,
     DOMAIN_B = 1,
     N_DOMAINS = 2,
-    REACHED_BY_A = 1,    /* bit d = steps of domain d reach the tensor */
+    REACHED_BY_A = 1, /* bit d = steps of domain d reach the tensor */
     REACHED_BY_B = 2,
     REACHED_BY_BOTH = 3,
 
-    SCHEMA_NAME = 48,    /* bytes of a name, with the 0 */
+    SCHEMA_NAME = 48, /* bytes of a name, with the 0 */
     SCHEMA_MAX_TENSORS = 512,
     SCHEMA_MAX_TABLES = 16,
     SCHEMA_DENSE_WIDTH = 64,
     SCHEMA_STATS_VALUES = 63,
     SCHEMA_STATS_WIDTH = 64,
 
-    KEY_ROW_BITS = 56,   /* key = table << 56 | row */
+    KEY_ROW_BITS = 56, /* key = table << 56 | row */
 };
 
 typedef enum TensorKind { TENSOR_SPARSE, TENSOR_DENSE, TENSOR_EMA, TENSOR_SUM } TensorKind;
@@ -54,23 +54,23 @@ typedef enum InitKind {
 typedef struct Tensor {
     char name[SCHEMA_NAME]; /* as in the goldens: "item.A", "enc.shared.att.0.q.W" */
     TensorKind kind;
-    int reached_by;         /* mask REACHED_BY_* */
+    int reached_by; /* mask REACHED_BY_* */
     bool has_l2;
     InitKind init;
     double scale;
-    uint32_t rows, cols;    /* sparse: rows = size of the id space */
-    int table;              /* derived */
-    uint64_t first_row;     /* derived: its first row in the table; 0 for sparse */
-    uint32_t n_rows;        /* derived: its rows in the table; sparse: = rows */
+    uint32_t rows, cols; /* sparse: rows = size of the id space */
+    int table;           /* derived */
+    uint64_t first_row;  /* derived: its first row in the table; 0 for sparse */
+    uint32_t n_rows;     /* derived: its rows in the table; sparse: = rows */
 } Tensor;
 
 typedef struct Table {
     char name[SCHEMA_NAME]; /* "A" "B" "shared" for the item tables, "dense_A" ..., "stats" */
     bool is_sparse, is_stats;
     int reached_by;
-    uint32_t width;         /* values in a row, without optimizer state */
-    uint64_t n_rows;        /* dense and stats: exact; sparse: the size of the id space */
-    int first_tensor;       /* index of a tensor of this table, for sparse tables the only one */
+    uint32_t width;   /* values in a row, without optimizer state */
+    uint64_t n_rows;  /* dense and stats: exact; sparse: the size of the id space */
+    int first_tensor; /* index of a tensor of this table, for sparse tables the only one */
 } Table;
 
 typedef struct Schema {
@@ -91,8 +91,8 @@ int schema_add_sum(Schema *s, const char *name, int reached_by, uint32_t rows, u
  * rows). Call once, after the last tensor. */
 void schema_finish(Schema *s);
 
-int schema_find(const Schema *s, const char *tensor_name);   /* index, or -1 */
-int schema_find_table(const Schema *s, const char *name);    /* index, or -1 */
+int schema_find(const Schema *s, const char *tensor_name); /* index, or -1 */
+int schema_find_table(const Schema *s, const char *name);  /* index, or -1 */
 
 /* The tensor that a row of a table belongs to. row < n_rows of the table. */
 const Tensor *schema_tensor_of(const Schema *s, int table, uint64_t row);
@@ -114,7 +114,18 @@ static inline uint64_t key_row(uint64_t key) {
 
 /* Placement: 4096 fixed slots; the slot of a key is the top 12 bits of XXH3's 64-bit mix of the key. */
 enum { N_SLOTS = 4096 };
-uint32_t key_slot(uint64_t key);
-uint64_t key_mix(uint64_t key); /* that mix; its lower bits are free for the place within a slot */
+/* That mix; its lower bits are free for the place within a slot. XXH3_64bits of the key's 8 little-endian bytes,
+ * written out so that it needs no call: a table asks for it once or twice a row. */
+static inline uint64_t key_mix(uint64_t key) {
+    uint64_t x = (key >> 32 | key << 32) ^ UINT64_C(0xC73AB174C5ECD5A2);
+    x ^= (x << 49 | x >> 15) ^ (x << 24 | x >> 40);
+    x *= UINT64_C(0x9FB21C651E98DF25);
+    x ^= (x >> 35) + sizeof key;
+    x *= UINT64_C(0x9FB21C651E98DF25);
+    return x ^ x >> 28;
+}
+static inline uint32_t key_slot(uint64_t key) {
+    return (uint32_t)(key_mix(key) >> (64 - 12));
+}
 
 #endif

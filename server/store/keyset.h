@@ -1,5 +1,5 @@
-/* Distinct keys of one push or of one step, each with a number in the order of first appearance. Emptied in O(1) and
- * kept, so that a steady stream of pushes allocates nothing. */
+/* Distinct keys of one push or of one step, each with a number in the order of first appearance. Kept from one to the
+ * next, so that a steady stream of pushes allocates nothing. */
 #ifndef MANGROVE_SERVER_STORE_KEYSET_H
 #define MANGROVE_SERVER_STORE_KEYSET_H
 
@@ -7,15 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct KeySetPlace {
-    uint64_t key;
-    uint32_t number;
-    uint32_t round; /* the place is free unless this is the set's */
-} KeySetPlace;
-
 typedef struct KeySet { /* zeroed: empty */
-    KeySetPlace *places;
-    uint32_t n_places, round, n;
+    uint64_t *keys;     /* (n) by number */
+    uint32_t *places; /* (n_places) number + 1 of the key that is there, 0: free; small, to stay in the nearest cache */
+    uint32_t n_places, n, capacity; /* capacity: of places */
 } KeySet;
 
 void keyset_free(KeySet *s);

@@ -71,91 +71,120 @@ void rowtable_free(RowTable *t) {
 
 /* ---- finding -------------------------------------------------------------------------------------------------- */
 
-static void prefetch(const void *p, size_t bytes) {
+/* GCC takes a function that only prefetches for one without effect and drops the call, unless it is inlined first. */
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void prefetch(const void *p, size_t bytes) {
     const char *line = (const char *)((uintptr_t)p & ~(uintptr_t)(CACHE_LINE - 1));
     for (; line < (const char *)p + bytes; line += CACHE_LINE)
         __builtin_prefetch(line);
 }
 
-/* Where the rows of a block of keys are. */
-typedef struct Places {
-    SubTable *subs[ROWTABLE_BLOCK];
-    int64_t places[ROWTABLE_BLOCK];
-} Places;
+/* Where the row of a key is, as far as that is known. */
+typedef struct Place {
+    uint64_t mix;
+    SubTable *sub;
+    int64_t place;
+    real *row; /* NULL: there is none */
+} Place;
 
-static const RowTable *table_of(const RowTable *tables, uint64_t key) {
-    return &tables[key_table(key)];
+/* A row is four misses away: sub-table, group of the index, chunk, row. While a row is used, the one AHEAD keys further
+ * on is asked for, the chunk of the one that far behind it, and so on: as many misses as the machine can have are
+ * always under way, and none is waited for. (One wait for a sub-table, in the second cache, costs as much as a row's
+ * lines.) */
+enum { AHEAD = 16, RING = 128 };
+_Static_assert(RING > 4 * AHEAD, "who is asked for must not displace who is used");
+
+typedef struct Walk {
+    RowTable *tables;
+    const uint64_t *keys;
+    uint32_t n_keys;
+    int domain; /* whose moments are wanted too; NO_MOMENTS; NO_CHANGE */
+    Place ring[RING];
+} Walk;
+enum { NO_MOMENTS = -1, NO_CHANGE = -2 };
+
+static RowTable *table_of(const Walk *w, uint32_t i) {
+    return &w->tables[key_table(w->keys[i])];
 }
 
-/* A row is four steps away: sub-table, group of the index, chunk, row. All rows of the block take each step together,
- * so that their misses overlap. The last one is the caller's: the chunks are on their way from memory. */
-static void find(const RowTable *tables, const uint64_t *keys, uint32_t n, Places *p) {
-    uint64_t mixes[ROWTABLE_BLOCK];
-    assert(n <= ROWTABLE_BLOCK);
-    for (uint32_t i = 0; i < n; i++) {
-        mixes[i] = key_mix(keys[i]);
-        p->subs[i] = table_of(tables, keys[i])->slots[slot_of(mixes[i])];
-        __builtin_prefetch(p->subs[i]);
-    }
-    for (uint32_t i = 0; i < n; i++)
-        if (p->subs[i])
-            __builtin_prefetch(subtable_group(p->subs[i], mixes[i]));
-    for (uint32_t i = 0; i < n; i++) {
-        p->places[i] = p->subs[i] ? subtable_find(p->subs[i], mixes[i], (uint32_t)key_row(keys[i])) : SUBTABLE_NONE;
-        if (p->places[i] != SUBTABLE_NONE)
-            __builtin_prefetch(subtable_chunk(p->subs[i], table_of(tables, keys[i])->shape, p->places[i]));
-    }
+INLINE void ask_sub(Walk *w, uint32_t i) {
+    Place *p = &w->ring[i % RING];
+    p->mix = key_mix(w->keys[i]);
+    p->sub = table_of(w, i)->slots[slot_of(p->mix)];
+    __builtin_prefetch(p->sub);
 }
 
-void rowtable_locate(const RowTable *tables, const uint64_t *keys, uint32_t n, const real **rows) {
-    Places p;
-    find(tables, keys, n, &p);
-    for (uint32_t i = 0; i < n; i++) {
-        const RowTable *t = table_of(tables, keys[i]);
-        rows[i] = p.places[i] == SUBTABLE_NONE ? NULL : subtable_row(p.subs[i], t->shape, p.places[i]);
-        if (rows[i])
-            prefetch(rows[i], t->width * sizeof(real));
-    }
+INLINE void ask_group(Walk *w, uint32_t i) {
+    Place *p = &w->ring[i % RING];
+    if (p->sub)
+        __builtin_prefetch(subtable_group(p->sub, p->mix));
 }
 
-/* The row that changes, or the place that a new one will take. */
-static uint32_t place_to_change(const SubTable *sub, int64_t place) {
-    return place == SUBTABLE_NONE ? sub->n_rows : (uint32_t)place;
+INLINE void ask_chunk(Walk *w, uint32_t i) {
+    Place *p = &w->ring[i % RING];
+    p->place = p->sub ? subtable_find(p->sub, p->mix, (uint32_t)key_row(w->keys[i])) : SUBTABLE_NONE;
+    if (p->place != SUBTABLE_NONE)
+        __builtin_prefetch(subtable_chunk(p->sub, table_of(w, i)->shape, p->place));
 }
 
-/* Whether a guard has to be asked before something at this place changes: not in a new chunk. */
-static bool is_guarded(const RowTable *t, const SubTable *sub, uint32_t place) {
-    const Chunk *chunk = subtable_chunk(sub, t->shape, place);
-    return sub->guard && chunk != sub->chunks + sub->n_chunks && !guard_is_free(chunk, t->generation);
+/* What a guard needs to copy the row. */
+static void ask_guard(const RowTable *t, const Place *p) {
+    const Chunk *chunk = subtable_chunk(p->sub, t->shape, p->place);
+    if (guard_is_free(chunk, t->generation))
+        return;
+    __builtin_prefetch(p->sub->guard, 1);
+    if (chunk->touched == t->generation)
+        __builtin_prefetch(copies_at(&t->copies, chunk->copy));
+    prefetch(p->row, t->shape.row_reals * sizeof(real));
 }
 
-static bool protect(const RowTable *tables, const uint64_t *keys, uint32_t n, const Places *p, bool is_bounded) {
-    uint32_t guarded[ROWTABLE_BLOCK], n_guarded = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        const RowTable *t = table_of(tables, keys[i]);
-        SubTable *sub = p->subs[i];
-        if (!sub || !sub->guard || !is_guarded(t, sub, place_to_change(sub, p->places[i])))
-            continue;
-        const Chunk *chunk = subtable_chunk(sub, t->shape, place_to_change(sub, p->places[i]));
-        __builtin_prefetch(sub->guard, 1);
-        if (chunk->touched == t->generation) /* it has a copy, else its guard would not have to be asked */
-            __builtin_prefetch(copies_at(&t->copies, chunk->copy));
-        if (p->places[i] != SUBTABLE_NONE)
-            prefetch(subtable_row(sub, t->shape, p->places[i]), t->shape.row_reals * sizeof(real));
-        guarded[n_guarded++] = i;
-    }
-    for (uint32_t k = 0; k < n_guarded; k++) {
-        SubTable *sub = p->subs[guarded[k]];
-        if (!guard_touch(sub->guard, place_to_change(sub, p->places[guarded[k]]), is_bounded))
-            return false;
-    }
-    return true;
+INLINE void ask_row(Walk *w, uint32_t i) {
+    Place *p = &w->ring[i % RING];
+    const RowTable *t = table_of(w, i);
+    p->row = NULL;
+    if (p->place == SUBTABLE_NONE)
+        return;
+    p->row = subtable_row(p->sub, t->shape, p->place);
+    prefetch(p->row, t->width * sizeof(real));
+    if (w->domain >= 0 && t->n_sets)
+        prefetch(rowtable_moments(t, p->row, w->domain), t->set_reals * sizeof(real));
+    if (w->domain != NO_CHANGE && p->sub->guard)
+        ask_guard(t, p);
 }
 
-bool rowtable_protect(RowTable *tables, const uint64_t *keys, uint32_t n, bool is_bounded) {
-    Places p;
-    find(tables, keys, n, &p);
-    return protect(tables, keys, n, &p, is_bounded);
+/* The place of key i, to be called for one after the other. */
+INLINE Place *walk_to(Walk *w, uint32_t i) {
+    if (i + 4 * AHEAD < w->n_keys)
+        ask_sub(w, i + 4 * AHEAD);
+    if (i + 3 * AHEAD < w->n_keys)
+        ask_group(w, i + 3 * AHEAD);
+    if (i + 2 * AHEAD < w->n_keys)
+        ask_chunk(w, i + 2 * AHEAD);
+    if (i + AHEAD < w->n_keys)
+        ask_row(w, i + AHEAD);
+    return &w->ring[i % RING];
+}
+
+static void walk_begin(Walk *w, RowTable *tables, const uint64_t *keys, uint32_t n_keys, int domain) {
+    w->tables = tables;
+    w->keys = keys;
+    w->n_keys = n_keys;
+    w->domain = domain;
+    for (uint32_t i = 0; i < 4 * AHEAD && i < n_keys; i++)
+        ask_sub(w, i);
+    for (uint32_t i = 0; i < 3 * AHEAD && i < n_keys; i++)
+        ask_group(w, i);
+    for (uint32_t i = 0; i < 2 * AHEAD && i < n_keys; i++)
+        ask_chunk(w, i);
+    for (uint32_t i = 0; i < AHEAD && i < n_keys; i++)
+        ask_row(w, i);
+}
+
+/* ---- creating ------------------------------------------------------------------------------------------------- */
+
+void rowtable_initial(const RowTable *t, uint64_t row, real *values) {
+    schema_initial_row(t->schema, t->seed, t->table, row, values);
 }
 
 /* A guard that is done is not asked. */
@@ -165,31 +194,6 @@ static void touch(const RowTable *t, SubTable *sub, int64_t place) {
         return;
     assert(!sub->guard || guard_is_done(sub->guard));
     chunk->touched = t->generation;
-}
-
-bool rowtable_change(RowTable *tables, const uint64_t *keys, uint32_t n, int domain, real **rows) {
-    Places p;
-    find(tables, keys, n, &p);
-    if (!protect(tables, keys, n, &p, false))
-        return false;
-    for (uint32_t i = 0; i < n; i++) {
-        const RowTable *t = table_of(tables, keys[i]);
-        rows[i] = NULL;
-        if (p.places[i] == SUBTABLE_NONE)
-            continue;
-        touch(t, p.subs[i], p.places[i]);
-        rows[i] = subtable_row(p.subs[i], t->shape, p.places[i]);
-        prefetch(rows[i], t->width * sizeof(real));
-        if (domain >= 0 && t->n_sets)
-            prefetch(rowtable_moments(t, rows[i], domain), t->set_reals * sizeof(real));
-    }
-    return true;
-}
-
-/* ---- creating ------------------------------------------------------------------------------------------------- */
-
-void rowtable_initial(const RowTable *t, uint64_t row, real *values) {
-    schema_initial_row(t->schema, t->seed, t->table, row, values);
 }
 
 /* The chunk is new, or it was protected. */
@@ -203,19 +207,98 @@ static int64_t add(RowTable *t, SubTable *sub, uint64_t mix, uint32_t row) {
     return place;
 }
 
-real *rowtable_obtain(RowTable *t, uint64_t row) {
+/* The row, which will change; is_new: it was added just now, its contents are undefined. */
+static real *obtain(RowTable *t, uint64_t row, bool *is_new) {
     uint64_t mix = key_mix(key_of(t->table, row));
     SubTable **slot = &t->slots[slot_of(mix)];
     if (!*slot)
         *slot = subtable_new();
     int64_t place = subtable_find(*slot, mix, (uint32_t)row);
-    if (place != SUBTABLE_NONE) {
+    *is_new = place == SUBTABLE_NONE;
+    if (*is_new)
+        place = add(t, *slot, mix, (uint32_t)row);
+    else
         touch(t, *slot, place);
-        return subtable_row(*slot, t->shape, place);
+    return subtable_row(*slot, t->shape, place);
+}
+
+void rowtable_put(RowTable *t, uint64_t row, const real *values) {
+    bool is_new;
+    memcpy(obtain(t, row, &is_new), values, t->shape.row_reals * sizeof(real));
+}
+
+/* Created with its initial values and zero moments if it is not there. */
+static real *obtain_filled(RowTable *t, uint64_t row) {
+    bool is_new;
+    real *values = obtain(t, row, &is_new);
+    if (is_new) {
+        rowtable_initial(t, row, values);
+        memset(values + t->width, 0, (t->shape.row_reals - t->width) * sizeof(real));
     }
-    place = add(t, *slot, mix, (uint32_t)row);
-    real *fresh = subtable_row(*slot, t->shape, place);
-    rowtable_initial(t, row, fresh);
-    memset(fresh + t->width, 0, (t->shape.row_reals - t->width) * sizeof(real));
-    return fresh;
+    return values;
+}
+
+/* ---- using ------------------------------------------------------------------------------------------------------ */
+
+void rowtable_pull(const RowTable *tables, const uint64_t *keys, uint32_t n_keys, real *values) {
+    Walk w;
+    walk_begin(&w, (RowTable *)tables, keys, n_keys, NO_CHANGE);
+    for (uint32_t i = 0; i < n_keys; i++) {
+        const RowTable *t = table_of(&w, i);
+        const real *row = walk_to(&w, i)->row;
+        if (row)
+            memcpy(values, row, t->width * sizeof(real));
+        else
+            rowtable_initial(t, key_row(keys[i]), values);
+        values += t->width;
+    }
+}
+
+/* Before the row changes or is created. False: no room for a copy. */
+static bool protect(const RowTable *t, const Place *p, bool is_bounded) {
+    SubTable *sub = p->sub;
+    if (!sub || !sub->guard)
+        return true;
+    uint32_t place = p->place == SUBTABLE_NONE ? sub->n_rows : (uint32_t)p->place;
+    const Chunk *chunk = subtable_chunk(sub, t->shape, place);
+    if (chunk == sub->chunks + sub->n_chunks || guard_is_free(chunk, t->generation))
+        return true; /* a new chunk; one that needs no guard */
+    return guard_touch(sub->guard, place, is_bounded);
+}
+
+bool rowtable_protect(RowTable *tables, const uint64_t *keys, uint32_t n_keys, bool is_bounded) {
+    Walk w;
+    walk_begin(&w, tables, keys, n_keys, NO_MOMENTS);
+    for (uint32_t i = 0; i < n_keys; i++)
+        if (!protect(table_of(&w, i), walk_to(&w, i), is_bounded))
+            return false;
+    return true;
+}
+
+bool rowtable_push(RowTable *tables, const Update *update, int domain, const uint64_t *keys, uint32_t n_keys,
+                   const real *grads) {
+    Walk w;
+    walk_begin(&w, tables, keys, n_keys, domain);
+    for (uint32_t i = 0; i < n_keys; i++) {
+        RowTable *t = table_of(&w, i);
+        const Place *p = walk_to(&w, i);
+        uint64_t row = key_row(keys[i]);
+        if (!protect(t, p, false))
+            return false;
+        if (p->row)
+            touch(t, p->sub, p->place);
+        real *values = p->row ? p->row : obtain_filled(t, row);
+        optimizer_apply(update, rowtable_rule(t, row), values, rowtable_moments(t, values, domain), grads, t->width);
+        grads += t->width;
+    }
+    return true;
+}
+
+real *rowtable_change(RowTable *tables, uint64_t key) {
+    Walk w;
+    walk_begin(&w, tables, &key, 1, NO_MOMENTS);
+    const Place *p = walk_to(&w, 0);
+    if (p->row)
+        touch(table_of(&w, 0), p->sub, p->place);
+    return p->row;
 }

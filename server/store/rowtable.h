@@ -14,8 +14,6 @@
 #include "server/store/optimizer.h"
 #include "server/store/subtable.h"
 
-enum { ROWTABLE_BLOCK = 64 }; /* rows that are on their way from memory at once */
-
 typedef struct RowTable {
     const Schema *schema;
     uint64_t seed; /* of initial values */
@@ -24,7 +22,7 @@ typedef struct RowTable {
     uint32_t generation; /* of the store: what a changed chunk bears */
     RowShape shape;
     Slab slab;
-    Copies copies; /* of rows, while a cut lives */
+    Copies copies;       /* of rows, while a cut lives */
     RowRule sparse_rule; /* of every row of a sparse table */
     uint8_t *rules;      /* (n_rows) RowRule of each row of a dense or stats table, else NULL */
     SubTable *slots[N_SLOTS];
@@ -33,18 +31,22 @@ typedef struct RowTable {
 void rowtable_init(RowTable *t, const Schema *schema, int table, OptimizerKind optimizer, uint64_t seed);
 void rowtable_free(RowTable *t);
 
-/* The row of each of at most ROWTABLE_BLOCK keys of any tables, NULL where it does not exist; the memory of its values
- * is on its way into the cache. tables: by number. */
-void rowtable_locate(const RowTable *tables, const uint64_t *keys, uint32_t n, const real **rows);
-/* The same for rows that will change, in a step of this domain (its moments are on their way too) or, -1, otherwise.
- * What a cut still needs of them is copied aside. False: no memory for a copy, and no row may change. */
-bool rowtable_change(RowTable *tables, const uint64_t *keys, uint32_t n, int domain, real **rows);
-/* Copies aside what a cut still needs of rows of these keys that will change or be created. At most ROWTABLE_BLOCK keys.
- * False: there is no room for a copy; those that were made help the next try. */
-bool rowtable_protect(RowTable *tables, const uint64_t *keys, uint32_t n, bool is_bounded);
+/* In all of these, keys name rows of any of tables, which go by their number. */
 
-/* The row, which will change; created with its initial values and zero moments if it is not there. */
-real *rowtable_obtain(RowTable *t, uint64_t row);
+/* Values of the rows, one behind the other; initial values where a row does not exist. */
+void rowtable_pull(const RowTable *tables, const uint64_t *keys, uint32_t n_keys, real *values);
+/* Updates the rows in a step of this domain by their gradients, one behind the other, and creates those that are not
+ * there. What a cut still needs of them is copied aside. False: no memory for a copy; rows before it have changed. */
+bool rowtable_push(RowTable *tables, const Update *update, int domain, const uint64_t *keys, uint32_t n_keys,
+                   const real *grads);
+/* Copies aside what a cut still needs of rows that will change or be created. False: there is no room for a copy; those
+ * that were made help the next try. */
+bool rowtable_protect(RowTable *tables, const uint64_t *keys, uint32_t n_keys, bool is_bounded);
+
+/* The row, which will change and was protected; NULL if it is not there. */
+real *rowtable_change(RowTable *tables, uint64_t key);
+/* Creates or overwrites a row, which was protected. values: with its state. */
+void rowtable_put(RowTable *t, uint64_t row, const real *values);
 /* The initial values of a row: (width) out. */
 void rowtable_initial(const RowTable *t, uint64_t row, real *values);
 

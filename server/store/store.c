@@ -2,8 +2,7 @@
  *
  * DESIGN. A push passes five gates in this order: its epoch and bit (store_push), its keys and numbers (check_push),
  * while a cut lives its copies (may_change), the other ranks of its step (hold), and only then the rows (apply).
- * Nothing has changed before the last one, so a push is applied whole or not at all. The loops over keys go in blocks:
- * all rows of a block are on their way from memory before the first is touched. */
+ * Nothing has changed before the last one, so a push is applied whole or not at all. */
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
@@ -64,10 +63,6 @@ static void reset_bits(Store *s, uint32_t epoch, const uint32_t n_steps[N_DOMAIN
     held_drop_all(&s->held);
 }
 
-static uint32_t block_size(uint32_t n_left) {
-    return n_left < ROWTABLE_BLOCK ? n_left : ROWTABLE_BLOCK;
-}
-
 static void die_without_copy(void) {
     log_die(ERR_MEMORY, "no memory for a snapshot's copy of a row: lower snapshot.copy_mb or use more servers");
 }
@@ -77,9 +72,9 @@ static void reset_sums(Store *s) {
         const Tensor *t = &s->schema->tensors[i];
         for (uint64_t row = t->first_row; t->kind == TENSOR_SUM && row < t->first_row + t->n_rows; row++) {
             uint64_t key = key_of(t->table, row);
-            real *values;
-            if (!rowtable_change(s->tables, &key, 1, -1, &values))
+            if (!rowtable_protect(s->tables, &key, 1, false))
                 die_without_copy();
+            real *values = rowtable_change(s->tables, key);
             if (values)
                 memset(values, 0, s->tables[t->table].width * sizeof(real));
         }
@@ -145,19 +140,7 @@ Err store_check_keys(const Store *s, const uint64_t *keys, uint32_t n_keys, size
 }
 
 void store_pull(const Store *s, const uint64_t *keys, uint32_t n_keys, real *values) {
-    const real *rows[ROWTABLE_BLOCK];
-    for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK) {
-        uint32_t n = block_size(n_keys - first);
-        rowtable_locate(s->tables, keys + first, n, rows);
-        for (uint32_t i = 0; i < n; i++) {
-            const RowTable *t = &s->tables[key_table(keys[first + i])];
-            if (rows[i])
-                memcpy(values, rows[i], t->width * sizeof(real));
-            else
-                rowtable_initial(t, key_row(keys[first + i]), values);
-            values += t->width;
-        }
-    }
+    rowtable_pull(s->tables, keys, n_keys, values);
 }
 
 /* ---- push ----------------------------------------------------------------------------------------------------- */
@@ -199,32 +182,6 @@ static Err check_push(Store *s, const Work *work, const uint64_t *keys, uint32_t
     return OK;
 }
 
-static void apply_rows(Store *s, const Update *update, int domain, const uint64_t *keys, uint32_t n_keys,
-                       const real *grads) {
-    real *rows[ROWTABLE_BLOCK];
-    for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK) {
-        uint32_t n = block_size(n_keys - first);
-        if (!rowtable_change(s->tables, keys + first, n, domain, rows))
-            die_without_copy(); /* gate three has seen to the room */
-        for (uint32_t i = 0; i < n; i++) {
-            uint64_t row = key_row(keys[first + i]);
-            RowTable *t = &s->tables[key_table(keys[first + i])];
-            real *values = rows[i] ? rows[i] : rowtable_obtain(t, row);
-            optimizer_apply(update, rowtable_rule(t, row), values, rowtable_moments(t, values, domain), grads,
-                            t->width);
-            grads += t->width;
-        }
-    }
-}
-
-/* What a cut still needs of these rows is copied. False: there is no room. */
-static bool protect(Store *s, const uint64_t *keys, uint32_t n_keys, bool is_bounded) {
-    for (uint32_t first = 0; first < n_keys; first += ROWTABLE_BLOCK)
-        if (!rowtable_protect(s->tables, keys + first, block_size(n_keys - first), is_bounded))
-            return false;
-    return true;
-}
-
 /* Gate three: a push that would change rows, its own and, as the last of its step, those of the other ranks. Where
  * there is room for a copy of each, they are made as the rows are changed, which finds them in the cache; else all of
  * them come first, so that nothing has changed where the room runs out. A push may take more than there is while no
@@ -240,16 +197,17 @@ static bool may_change(Store *s, const Work *work, const uint64_t *keys, uint32_
     if (store_cut_has_room(s->cut, n_rows))
         return true;
     for (uint32_t r = 0; step && r < s->n_ranks; r++)
-        if (step->is_here[r] && !protect(s, step->ranks[r].keys, step->ranks[r].n_keys, is_bounded))
+        if (step->is_here[r] && !rowtable_protect(s->tables, step->ranks[r].keys, step->ranks[r].n_keys, is_bounded))
             return false;
-    return protect(s, keys, n_keys, is_bounded);
+    return rowtable_protect(s->tables, keys, n_keys, is_bounded);
 }
 
 /* Gate five: from here on the step counts. */
 static void apply(Store *s, const Work *work, const uint64_t *keys, uint32_t n_keys, const real *grads) {
     s->t[work->domain] += !work->group;
     Update update = optimizer_update(&s->optimizer, s->t[work->domain]);
-    apply_rows(s, &update, work->domain, keys, n_keys, grads);
+    if (!rowtable_push(s->tables, &update, work->domain, keys, n_keys, grads))
+        die_without_copy(); /* gate three has seen to the room */
     if (work->group) {
         groups_set(s, work);
         return;
@@ -356,7 +314,7 @@ void store_put(Store *s, uint64_t key, const real *row) {
     RowTable *t = &s->tables[key_table(key)];
     if (s->cut && !rowtable_protect(s->tables, &key, 1, false))
         die_without_copy();
-    memcpy(rowtable_obtain(t, key_row(key)), row, t->shape.row_reals * sizeof(real));
+    rowtable_put(t, key_row(key), row);
 }
 
 void store_restore(Store *s, uint32_t epoch, const uint32_t n_steps[N_DOMAINS], const uint8_t *const bitmap[N_DOMAINS],

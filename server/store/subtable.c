@@ -1,4 +1,4 @@
-/* Sub-tables: open addressing by tagged groups over a slab of chunks. */
+/* Sub-tables: open addressing by groups over a slab of chunks. */
 #include "server/store/subtable.h"
 
 #include <assert.h>
@@ -8,66 +8,40 @@
 #include "common/log.h"
 #include "common/schema.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tag i is byte i of the word, also on the wire");
-
-/* ---- seven tags in a word ------------------------------------------------------------------------------------- */
-
-#define EACH_TAG   UINT64_C(0x0001010101010101)
-#define EACH_START UINT64_C(0x0080808080808080)
-
-static uint64_t tags_word(const SubTableGroup *g) {
-    uint64_t word;
-    memcpy(&word, g->tags, sizeof word);
-    return word;
-}
-
-/* The top bit of each byte that may equal tag: none is missed, a byte above a true match may be reported too much. */
-static uint64_t tags_match(uint64_t word, uint8_t tag) {
-    uint64_t x = word ^ EACH_TAG * tag;
-    return (x - EACH_TAG) & ~x & EACH_START;
-}
-
-/* Tags in use have their top bit set. */
-static uint64_t tags_free(uint64_t word) {
-    return ~word & EACH_START;
-}
-
-static int first_tag(uint64_t bits) {
-    return __builtin_ctzll(bits) / 8;
-}
-
-/* The slot is bits 52..63 of the mix, the group comes from bits 0..31, the tag from what is between. */
-static uint8_t tag_of(uint64_t mix) {
-    return (uint8_t)(mix >> 40 | 0x80);
-}
-
-static SubTableGroup *next_group(const SubTable *s, SubTableGroup *g) {
-    return ++g == s->groups + s->n_groups ? s->groups : g;
-}
+_Static_assert(sizeof(SubTable) <= SUBTABLE_ALIGN, "a lookup takes one cache line of it");
 
 /* ---- the index ------------------------------------------------------------------------------------------------ */
 
-int64_t subtable_find(const SubTable *s, uint64_t mix, uint32_t row) {
-    for (SubTableGroup *g = subtable_group(s, mix);; g = next_group(s, g)) {
-        uint64_t word = tags_word(g);
-        for (uint64_t hits = tags_match(word, tag_of(mix)); hits; hits &= hits - 1) {
-            int i = first_tag(hits);
-            if (g->rows[i] == row)
-                return g->places[i];
-        }
-        if (tags_free(word))
-            return SUBTABLE_NONE;
+static SubTableGroup *next_group(const SubTable *s, const SubTableGroup *g) {
+    size_t next = (size_t)(g - s->groups) + 1;
+    return s->groups + (next == s->n_groups ? 0 : next);
+}
+
+/* The first free place of a group, SUBTABLE_GROUP if it is full: places fill from the first on. */
+static int first_free(const SubTableGroup *g) {
+    int i = 0;
+    while (i < SUBTABLE_GROUP && g->places[i])
+        i++;
+    return i;
+}
+
+int64_t subtable_find_on(const SubTable *s, const SubTableGroup *g, uint32_t row) {
+    while (g->places[SUBTABLE_GROUP - 1]) { /* full */
+        g = next_group(s, g);
+        uint32_t place = subtable_in_group(g, row);
+        if (place)
+            return (int64_t)place - 1;
     }
+    return SUBTABLE_NONE;
 }
 
 static void index_add(const SubTable *s, uint64_t mix, uint32_t row, uint32_t place) {
     SubTableGroup *g = subtable_group(s, mix);
-    while (!tags_free(tags_word(g)))
+    while (first_free(g) == SUBTABLE_GROUP)
         g = next_group(s, g);
-    int i = first_tag(tags_free(tags_word(g)));
-    g->tags[i] = tag_of(mix);
+    int i = first_free(g);
     g->rows[i] = row;
-    g->places[i] = place;
+    g->places[i] = place + 1;
 }
 
 static SubTableGroup *groups_alloc(uint32_t n) {
@@ -85,16 +59,18 @@ static void index_grow(SubTable *s, int table) {
     s->groups = groups_alloc(s->n_groups);
     for (const SubTableGroup *g = old.groups; g < old.groups + old.n_groups; g++)
         for (int i = 0; i < SUBTABLE_GROUP; i++)
-            if (g->tags[i])
-                index_add(s, key_mix(key_of(table, g->rows[i])), g->rows[i], g->places[i]);
+            if (g->places[i])
+                index_add(s, key_mix(key_of(table, g->rows[i])), g->rows[i], g->places[i] - 1);
     free(old.groups);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------------ */
 
 SubTable *subtable_new(void) {
-    SubTable *s = must_calloc(1, sizeof *s);
-    s->n_groups = 1;
+    SubTable *s = aligned_alloc(SUBTABLE_ALIGN, SUBTABLE_ALIGN);
+    if (!s)
+        log_die(ERR_MEMORY, "cannot allocate %d bytes for a table of rows: use more servers", SUBTABLE_ALIGN);
+    *s = (SubTable){.n_groups = 1};
     s->groups = groups_alloc(s->n_groups);
     return s;
 }
@@ -108,7 +84,7 @@ void subtable_free(SubTable *s) {
 }
 
 size_t subtable_bytes(const SubTable *s) {
-    return sizeof *s + s->n_groups * sizeof *s->groups + s->chunk_capacity * sizeof *s->chunks;
+    return SUBTABLE_ALIGN + s->n_groups * sizeof *s->groups + s->chunk_capacity * sizeof *s->chunks;
 }
 
 static void add_chunk(SubTable *s, RowShape shape, Slab *slab) {
@@ -121,7 +97,7 @@ static void add_chunk(SubTable *s, RowShape shape, Slab *slab) {
 }
 
 int64_t subtable_add(SubTable *s, RowShape shape, Slab *slab, int table, uint64_t mix, uint32_t row) {
-    if ((uint64_t)(s->n_rows + 1) * 7 > (uint64_t)s->n_groups * SUBTABLE_GROUP * 6)
+    if ((uint64_t)(s->n_rows + 1) * 4 > (uint64_t)s->n_groups * SUBTABLE_GROUP * 3)
         index_grow(s, table);
     if (s->n_rows >> shape.chunk_shift == s->n_chunks)
         add_chunk(s, shape, slab);
@@ -133,8 +109,8 @@ void subtable_list(const SubTable *s, uint32_t n_rows, SubTablePlace *places) {
     uint32_t n = 0;
     for (const SubTableGroup *g = s->groups; g < s->groups + s->n_groups; g++)
         for (int i = 0; i < SUBTABLE_GROUP; i++)
-            if (g->tags[i] && g->places[i] < n_rows)
-                places[n++] = (SubTablePlace){g->rows[i], g->places[i]};
+            if (g->places[i] && g->places[i] <= n_rows)
+                places[n++] = (SubTablePlace){g->rows[i], g->places[i] - 1};
     assert(n == n_rows);
 }
 
