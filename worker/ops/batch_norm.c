@@ -177,8 +177,9 @@ ALWAYS_INLINE void one_output_input_rows(int K, int R, const real *restrict h, c
     for (int r = 0; r < R; r++, h += K, dh += K) {
 #pragma omp simd
         for (int k = 0; k < K; k++) {
-            real d = scale[k] * h[k] + shift[k] > 0 ? dy[r] * w[k] : 0;
-            dh[k] = scale[k] * d + (b[k] * h[k] + c[k]);
+            real dz = dy[r] * w[k], z = scale[k] * h[k] + shift[k];
+            dz = z > 0 ? dz : 0;
+            dh[k] = scale[k] * dz + (b[k] * h[k] + c[k]);
         }
     }
 }
