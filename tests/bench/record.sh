@@ -15,12 +15,12 @@ WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 cd "$HERE/../.."
+"$MANGROVE" prepare "$A" "$B" --out "$WORK/data" >/dev/null
 
 bench() { "$MANGROVE" bench "$@" --csv tests/bench/results.csv; }
 oracle() { echo "OPENBLAS_NUM_THREADS=1 $PYTHON '$HERE/oracle_speed.py' '$REFERENCE' $*"; }
 
 run_step() {
-    "$MANGROVE" prepare "$A" "$B" --out "$WORK/data" >/dev/null
     local batch
     for batch in 20 200; do
         bench step configs/amazon.yaml --data "$WORK/data" --batch $batch --set 'model.mlp=[20, 10]' \
@@ -40,7 +40,7 @@ run_scale() {
     bench scale configs/amazon.yaml --batch 200 --dir "$WORK" \
         --yardstick "$PYTHON '$HERE/ddp_oracle.py' '$REFERENCE/man_torch.py' --processes 2 --batch 200"
 }
-run_wire() { bench wire configs/amazon.yaml; }
+run_wire() { bench wire configs/amazon.yaml --data "$WORK/data"; }
 run_snapshot() { bench snapshot --gib 4 --dir "$WORK"; }
 
 for name in "${@:-step gemm link rtt table grow prepare train scale wire snapshot}"; do
